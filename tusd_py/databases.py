@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.data_directory import DATA_DIR_MODE, make_data_dir, wake_directory
 from tusd_py.notify.wakeup import notify
 from tusd_py.records.sql import revocations
+from tusd_py.records.sql.copies import RestoredRecords, parse_copy
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.move import move
 from tusd_py.records.sql.schema import bring_up_to_date, is_current, pending, try_writing
@@ -138,10 +139,55 @@ def try_records(settings: Settings) -> None:
         try_writing(_database_url(settings))
 
 
-def copy_records(settings: Settings, target: Path) -> None:
-    """Copy the database as it is now to ``target``. Blocks; raises ``RecordsError`` or ``OSError``."""
-    assert settings.database_path is not None, "records in memory cannot be copied"
-    copy_database(Path(settings.database_path), target)
+def copy_records(settings: Settings, target: Path) -> dict[str, object]:
+    """Copy the database as it is now to ``target``: a file, or a directory for PostgreSQL.
+
+    Returns what describes the copy of a PostgreSQL database, as JSON, for ``restored_records``. Blocks; raises
+    ``RecordsError`` or ``OSError``.
+    """
+    if settings.database_path is not None:
+        copy_database(Path(settings.database_path), target)
+        return {}
+    from tusd_py.records.sql.postgres_copy import copy_to_files
+
+    return copy_to_files(settings.records.url, target).to_json()
+
+
+def changed_copy(directory: Path, description: object) -> Path | None:
+    """The first file in ``directory`` that differs from what ``copy_records`` wrote there. Blocks; raises ``OSError``.
+
+    Raises ``ValueError`` for a description that is not one of ``copy_records``.
+    """
+    from tusd_py.records.sql.postgres_copy import changed_file
+
+    return changed_file(directory, parse_copy(description))
+
+
+def ensure_restorable(settings: Settings, *, replace: bool) -> None:
+    """Raise ``RecordsUnavailable`` with a sentence if the PostgreSQL database is in use, or has records. Blocks."""
+    from tusd_py.records.sql import postgres_copy
+
+    postgres_copy.ensure_restorable(settings.records.url, replace=replace)
+
+
+def restored_records(
+    settings: Settings, directory: Path, description: object, *, replace: bool, keep_credentials: bool, name: str
+) -> AbstractContextManager[RestoredRecords]:
+    """Restore a copy into the PostgreSQL database, in one transaction that ends with the block.
+
+    What was there moves to the schema ``name``. See ``loaded_from_files``. Blocks.
+    """
+    from tusd_py.records.sql.postgres_copy import loaded_from_files
+
+    return loaded_from_files(
+        settings.records.url,
+        directory,
+        parse_copy(description),
+        replace=replace,
+        keep_credentials=keep_credentials,
+        name=name,
+        now=to_microseconds(datetime.now(UTC)),
+    )
 
 
 def records_damage(path: Path, *, is_constant: bool = False) -> str:
@@ -150,7 +196,7 @@ def records_damage(path: Path, *, is_constant: bool = False) -> str:
 
 
 def keep_revocations(restored: Path, before: Path | None) -> Mapping[str, int]:
-    """Revoke in a restored database what was revoked since; see ``revocations``. Blocks; raises ``RecordsError``."""
+    """Revoke in a restored SQLite database what was revoked since. Blocks; raises ``RecordsError``."""
     return revocations.keep_revocations(restored, before, to_microseconds(datetime.now(UTC)))
 
 

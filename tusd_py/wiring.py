@@ -45,7 +45,7 @@ from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.listen import JOBS_CHANNEL, listening
 from tusd_py.settings import Settings
-from tusd_py.stores import make_store
+from tusd_py.stores import make_download_urls, make_store
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
 from tusd_py.uploads.expire import Swept, sweep
@@ -191,9 +191,11 @@ async def open_ports(
         upload_sessions=None if database is None else database.upload_sessions,
         concatenations=ConcatenationSlots(settings.uploads.concatenations_per_client_max),
         empty_uploads=EmptyUploads(settings.uploads.empty_per_client_max),
+        empty_sessions=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,
         sniffer=_validator(settings) if settings.validation.early else None,
         publisher=_publisher(settings) if PUBLISHING.name in settings.steps else None,
+        download_urls=make_download_urls(settings, store),
         job_queue=None if database is None else database.job_queue,
         endpoint_states=None if database is None else database.endpoint_states,
         hook_counts=None if database is None else database.hook_counts,
@@ -211,6 +213,8 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
         await ports.audit.close()
     await ports.rates.counter.close()
     await ports.locker.close()
+    if ports.download_urls is not None:
+        await ports.download_urls.close()
     await ports.store.close()
     await ports.records.close()
 
@@ -224,6 +228,8 @@ async def abandon_ports(ports: Ports) -> None:
         pass
     if isinstance(ports.locker, FileLocker):
         ports.locker.forget()
+    if ports.download_urls is not None:
+        await ports.download_urls.close()
     await ports.store.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from tests.support.postgres import empty_database
+from tusd_py.model.upload import Status, Upload
 from tusd_py.model.upload_session import UploadSession
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.sessions import compile_session_statements
@@ -46,6 +47,48 @@ async def test_chunks_until_finalized(database: SqlDatabase) -> None:
     found = await sessions.find("a")
     assert found == replace(SESSION, finalized_at=NOW + timedelta(seconds=1))
     assert (await sessions.chunks("a"))[1] == "again"
+
+
+async def test_one_chunk_and_sessions_without_any(database: SqlDatabase) -> None:
+    """The upload of one chunk; of the sessions that are named, those that have no chunk and are open."""
+    sessions = database.upload_sessions
+    for name in ("empty", "begun", "closed"):
+        await sessions.insert(replace(SESSION, id=name))
+    await sessions.put_chunk("begun", 1, "u1")
+    await sessions.finalize("closed", NOW)
+    assert [await sessions.chunk(*key) for key in (("begun", 1), ("begun", 0), ("empty", 1))] == ["u1", None, None]
+    assert await sessions.find_empty(["empty", "begun", "closed", "unknown"]) == {"empty"}
+    assert await sessions.find_empty(["begun"]) == set()
+
+
+async def test_stored_chunks_are_complete_and_live(database: SqlDatabase) -> None:
+    """A chunk counts while its upload is complete: not one that has ended, is unfinished or is gone."""
+    sessions = database.upload_sessions
+    await sessions.insert(SESSION)
+    upload = Upload(id="u", length=3, created_at=NOW, updated_at=NOW)
+    whole = upload.advance(3, NOW).complete(NOW)
+    for index, each in enumerate((whole, upload, whole.with_status(Status.TERMINATED, NOW), whole)):
+        await database.records.insert(replace(each, id=f"u{index}"))
+        await sessions.put_chunk("a", index, f"u{index}")
+    await sessions.put_chunk("a", 4, "gone")
+    assert await sessions.stored_chunks("a") == [(0, "u0", 3), (3, "u3", 3)]
+    assert await sessions.stored_chunks("b") == []
+
+
+async def test_reopened_unless_the_file_is_recorded(database: SqlDatabase) -> None:
+    """A closed session takes chunks again, except where an upload has its id."""
+    sessions = database.upload_sessions
+    for name in ("failed", "complete"):
+        await sessions.insert(replace(SESSION, id=name))
+        await sessions.finalize(name, NOW)
+    await database.records.insert(Upload(id="complete", length=1, created_at=NOW, updated_at=NOW))
+    for name in ("failed", "complete", "unknown"):
+        await sessions.reopen(name)
+    assert [await sessions.put_chunk(name, 0, "u") for name in ("failed", "complete", "unknown")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 async def test_lists_and_ends(database: SqlDatabase) -> None:

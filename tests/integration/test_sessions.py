@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,39 @@ async def test_quota_holds(closed: RunningServer) -> None:
     await completed(closed, session, dave)
     quota = content(await request("GET", f"{closed.root}/api/quota", dave))
     assert [each["used"] for each in quota["quotas"] if each["quota"] == "bytes_per_day"] == [800]
+
+
+async def test_chunks_are_read_at_the_rate_of_one_upload(tmp_path: Path) -> None:
+    """Two chunks at once share the bytes per second of their file: they take as long as the file."""
+    settings = {"API__ENABLED": "true", "RATES__BYTES_PER_SECOND_PER_UPLOAD": "2MiB"}
+    server = start_server(tmp_path / "data", settings=settings)
+    chunk = random.Random(1).randbytes(3 * 2**19)
+    try:
+        session = await created(server, 2 * len(chunk), 2)
+        started = time.monotonic()
+        answers = await asyncio.gather(*(call(server, "PUT", f"/{session}/chunks/{index}", chunk) for index in (0, 1)))
+        assert [each.status for each in answers] == [201, 201]
+        assert time.monotonic() - started > 1.1
+        assert (await call(server, "POST", f"/{session}/finalize")).status == 200
+        assert (await request("GET", server.url + session, {})).body == 2 * chunk
+    finally:
+        server.stop()
+
+
+async def test_sessions_without_a_chunk_503(tmp_path: Path) -> None:
+    """A client that creates sessions and sends nothing is stopped at ``empty_per_client_max``, with a sentence."""
+    server = start_server(tmp_path / "data", settings={"API__ENABLED": "true", "UPLOADS__EMPTY_PER_CLIENT_MAX": "2"})
+    try:
+        session = await created(server, 4, 1)
+        await created(server, 4, 1)
+        body = {"file_name": "scan.bin", "file_size": 4, "chunk_count": 1}
+        refused = await call(server, "POST", "", body)
+        assert (refused.status, content(refused)["code"]) == (503, "ERR_TOO_MANY_EMPTY_UPLOADS")
+        assert "have no chunk yet" in content(refused)["detail"]
+        assert int(refused.headers["retry-after"]) > 0
+        assert (await call(server, "PUT", f"/{session}/chunks/0", b"abcd")).status == 201
+    finally:
+        server.stop()
 
 
 async def test_kill_between_chunks_and_at_finalize(tmp_path: Path) -> None:

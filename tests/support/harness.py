@@ -158,6 +158,7 @@ class UploadsHarness:
             count_complete=self.completed.append,
             concatenations=ConcatenationSlots(self.concatenations_max),
             empty_uploads=EmptyUploads(self.empty_uploads_max),
+            empty_sessions=EmptyUploads(self.empty_uploads_max),
             rates=NO_RATES,
         )
 

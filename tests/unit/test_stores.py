@@ -120,7 +120,7 @@ def test_check_names_the_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     result = run("check", "--port", "0", **environ("http://127.0.0.1:9"))
     assert 2 == result.exit_code, result.output
-    assert 'NOT OK  storage.kind is "s3", which needs the extra s3: pip install "tusd-py[s3]"' in result.output
+    assert 'NOT OK  S3 needs the extra s3: pip install "tusd-py[s3]"' in result.output
 
 
 @pytest.mark.anyio

@@ -44,15 +44,14 @@ def backup(directory: Target, bytes_: OfBytes = "none", config: Config = None, d
     kind = choices("--bytes", [bytes_], Bytes)[0]
     settings = settings_of(config, {"storage.data_dir": data_dir})
     try:
-        if settings.database_path is not None:  # else ``back_up`` says what to use instead
-            require_database(settings)
+        require_database(settings)
         with keeping_owner(settings):
             result = back_up(settings, directory, with_bytes=kind is not Bytes.NONE, may_link=kind is Bytes.LINK)
     except (StartupError, BackupError) as error:
         fail([str(error)])
     except (OSError, RecordsError) as error:
         fail([reason(error)])
-    say(f"records  {directory / 'tusd.sqlite3'}")
+    say(f"records  {directory / ('tusd.sqlite3' if settings.database_path is not None else 'postgresql')}")
     if settings.storage.kind == "s3":
         say(f"bytes    not backed up: they are in the bucket {settings.s3.bucket}")
     elif result.files is None:

@@ -14,16 +14,36 @@ import typer
 from tusd_py.commands.console import AsJson, Config, DataDir, command_group, fail, say, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tusd_py.imports.tusd_bucket import TusdBucket, TusdObjects
+    from tusd_py.imports.tusd_directory import TusdDirectory, TusdFiles
+    from tusd_py.imports.tusd_info import InfoInvalid
     from tusd_py.settings import Settings
     from tusd_py.uploads.ports import Ports
 
 app = command_group("Take over the uploads of another server.")
 
-Directory = Annotated[Path, typer.Argument(metavar="<directory>", help="The upload directory of tusd (-upload-dir).")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="<source>",
+        help="The upload directory of tusd (-upload-dir), or s3://<bucket>/<prefix> (-s3-bucket, -s3-object-prefix).",
+    ),
+]
+Endpoint = Annotated[
+    str,
+    typer.Option(
+        "--s3-endpoint",
+        metavar="<url>",
+        help="Where the bucket of tusd is, with the credentials of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. "
+        "[that of the settings, with theirs]",
+    ),
+]
 Owner = Annotated[str, typer.Option("--owner", metavar="<owner>", help="The owner of the uploads. [none]")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be taken over.")]
 Remove = Annotated[
-    bool, typer.Option("--remove", help="Delete the files of tusd of each upload that was taken over just now.")
+    bool, typer.Option("--remove", help="Delete what tusd has of each upload that was taken over just now.")
 ]
 _EXIT_SKIPPED = 2
 
@@ -35,7 +55,8 @@ def _group() -> None:
 
 @app.command("tusd")
 def import_tusd(
-    directory: Directory,
+    source: Source,
+    s3_endpoint: Endpoint = "",
     owner: Owner = "",
     dry_run: DryRun = False,
     remove: Remove = False,
@@ -43,7 +64,7 @@ def import_tusd(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Copy the uploads in the directory of a tusd server, with their ids, metadata and offsets.
+    """Copy the uploads in the directory or the bucket of a tusd server, with their URLs, metadata and offsets.
 
     Stop tusd first. Uploads that are recorded here already are left out, so it can be repeated. Exits with 2 if an
     upload could not be taken over.
@@ -61,10 +82,9 @@ def import_tusd(
         fail(["--owner must be at most 255 characters of text"])
     try:
         require_database(settings)
-        if not directory.is_dir():
-            fail([f"{directory} is not a directory"])
+        found = _source(settings, source, s3_endpoint)
         with keeping_owner(settings):
-            counts = asyncio.run(_import(settings, _Import(directory, owner, dry_run, remove, as_json)))
+            counts = asyncio.run(_import(settings, found, _Import(owner, dry_run, remove, as_json)))
     except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError, StoreError) as error:
@@ -76,54 +96,90 @@ def import_tusd(
         sys.exit(_EXIT_SKIPPED)
 
 
-async def _import(settings: Settings, task: _Import) -> Counter[str]:
-    from tusd_py.imports.tusd_directory import info_paths
+def _source(settings: Settings, source: str, endpoint: str) -> TusdDirectory | TusdBucket:
+    """What ``source`` names. Ends the program if it names nothing that could be read."""
+    from tusd_py.imports.tusd_directory import TusdDirectory
+
+    if "://" not in source:
+        if endpoint:
+            fail(["--s3-endpoint needs a source like s3://bucket/prefix"])
+        if not Path(source).is_dir():
+            fail([f"{source} is not a directory"])
+        return TusdDirectory(Path(source))
+    from tusd_py.imports.tusd_bucket import TusdBucket, bucket_and_prefix
+    from tusd_py.stores import make_s3_client, removes_unknown_objects
+
+    found = bucket_and_prefix(source)
+    if found is None:
+        fail([f"{source} is not like s3://bucket/prefix"])
+    bucket, prefix = found
+    if not endpoint and removes_unknown_objects(settings, bucket, prefix):
+        fail(
+            [
+                f"the maintenance of this server removes objects below {source} that it does not know: "
+                "set s3.prefix to something else"
+            ]
+        )
+    return TusdBucket(make_s3_client(settings, bucket, endpoint), prefix)
+
+
+async def _import(settings: Settings, source: TusdDirectory | TusdBucket, task: _Import) -> Counter[str]:
+    from contextlib import aclosing
+
     from tusd_py.wiring import opened_ports
 
     counts: Counter[str] = Counter()
-    async with opened_ports(settings) as ports:
-        for path in info_paths(task.directory):
-            outcome, upload_id, text = await task.take_over(ports, path, settings.server.base_path)
-            counts[outcome] += 1
-            say(json.dumps({"id": upload_id, "outcome": outcome, "text": text}) if task.as_json else text)
+    uploads: AsyncIterator[tuple[str, TusdFiles | TusdObjects | InfoInvalid]] = source.uploads()
+    try:
+        async with opened_ports(settings) as ports, aclosing(uploads):  # type: ignore[type-var]  # they are generators
+            async for name, found in uploads:
+                outcome, line, details = await task.take_over(ports, name, found, settings.server.base_path)
+                counts[outcome] += 1
+                say(json.dumps({**details, "outcome": outcome, "text": line}) if task.as_json else line)
+    finally:
+        await source.close()
     return counts
 
 
 class _Import:
     """What the flags ask for."""
 
-    def __init__(self, directory: Path, owner: str, dry_run: bool, remove: bool, as_json: bool) -> None:
-        self.directory = directory
+    def __init__(self, owner: str, dry_run: bool, remove: bool, as_json: bool) -> None:
         self.as_json = as_json
         self._owner = owner
         self._dry_run = dry_run
         self._remove = remove
 
-    async def take_over(self, ports: Ports, info_path: Path, base_path: str) -> tuple[str, str, str]:
-        """Take over one upload. Return the outcome (imported, known, skipped), its id, and a line for the operator."""
+    async def take_over(
+        self, ports: Ports, name: str, found: TusdFiles | TusdObjects | InfoInvalid, base_path: str
+    ) -> tuple[str, str, dict[str, str]]:
+        """Take over one upload. Return the outcome (imported, known, skipped), a line for the operator, and its ids."""
         from tusd_py.contracts.store import PathTaken
-        from tusd_py.imports.tusd_directory import open_files
         from tusd_py.imports.tusd_info import InfoInvalid
         from tusd_py.uploads.adopt import AlreadyRecorded, Changed, adopt
 
-        name = info_path.name.removesuffix(".info")
+        ids = {"id": name}
         try:
-            files = open_files(self.directory, info_path)
-            upload = files.info.to_upload(files.stored_bytes, files.written_at, base_path=base_path, owner=self._owner)
+            if isinstance(found, InfoInvalid):
+                raise found
+            ids = {"id": found.info.id, "tusd_id": found.info.tusd_id}
+            upload = found.info.to_upload(found.stored_bytes, found.written_at, base_path=base_path, owner=self._owner)
             if self._dry_run:
                 if await ports.records.find(upload.id) is not None:
                     raise AlreadyRecorded
             else:
-                await adopt(ports, upload, files.read())
+                await adopt(ports, upload, found.read())
                 if self._remove:
-                    files.remove()
+                    await found.remove()
         except InfoInvalid as invalid:
-            return "skipped", name, f"left out {name}: {invalid}"
+            return "skipped", f"left out {name}: {invalid}", ids
         except PathTaken as taken:
-            return "skipped", name, f"left out {name}: {taken}"
+            return "skipped", f"left out {name}: {taken}", ids
         except Changed:
-            return "skipped", name, f"left out {name}: its file changed meanwhile; stop tusd first"
+            return "skipped", f"left out {name}: its bytes changed meanwhile; stop tusd first", ids
         except AlreadyRecorded:
-            return "known", name, f"{name} is here already"
+            return "known", f"{name} is here already", ids
         length = "unknown" if upload.length is None else upload.length
-        return "imported", upload.id, f"{upload.id} {upload.kind} {upload.offset} of {length} bytes"
+        alias = "" if upload.id == found.info.tusd_id else f" (here {upload.id})"
+        line = f"{found.info.tusd_id}{alias} {upload.kind} {upload.offset} of {length} bytes"
+        return "imported", line, ids

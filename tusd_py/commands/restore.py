@@ -11,9 +11,7 @@ import typer
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
 
 Source = Annotated[Path, typer.Argument(metavar="<directory>", help="The directory that tusd-py backup has written.")]
-Replace = Annotated[
-    bool, typer.Option("--replace", help="Move an existing database and uploads aside, into the data directory.")
-]
+Replace = Annotated[bool, typer.Option("--replace", help="Move an existing database and uploads aside.")]
 KeepCredentials = Annotated[
     bool,
     typer.Option(
@@ -40,6 +38,7 @@ def restore(
     from tusd_py.commands.startup import reason
     from tusd_py.contracts.records import RecordsError
     from tusd_py.databases import pending_migrations
+    from tusd_py.settings import describe_database
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     missing: list[str] = []
@@ -53,9 +52,9 @@ def restore(
         fail([str(error)])
     except (OSError, RecordsError) as error:
         fail([reason(error)])
-    say(f"records  {settings.database_path}{', to be migrated when the server starts' if is_old else ''}")
+    say(f"records  {describe_database(settings)}{', to be migrated when the server starts' if is_old else ''}")
     say(f"bytes    {'not in this backup' if result.files is None else f'{result.files} files'}")
-    if result.replaced is not None:
+    if result.replaced:
         say(f"before   {result.replaced}: delete it once you have checked the restored server")
     if revoked := _describe(result.revoked):
         why = "as in the database before" if result.knew_revocations else "there is no database that says what was"

@@ -10,6 +10,7 @@ import typer
 
 from tusd_py.commands.auditing import operator
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, row_limit, say, settings_of
+from tusd_py.model.ids import known_id
 from tusd_py.model.upload import Status, Upload
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def show(upload_id: UploadId, config: Config = None, data_dir: DataDir = None) -
     from tusd_py.views import upload_view
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    upload = with_database(settings, open_records, lambda records: records.find(upload_id), _IN_MEMORY)
+    found_id = known_id(upload_id) or upload_id
+    upload = with_database(settings, open_records, lambda records: records.find(found_id), _IN_MEMORY)
     if upload is None:
         fail([f"upload {upload_id} does not exist; tusd-py uploads list shows the newest uploads"])
     say(json.dumps(upload_view(upload), indent=2))
@@ -110,7 +112,7 @@ def _each(settings: Settings, upload_ids: list[str], act: Callable[[Ports, str],
         results = []
         for upload_id in upload_ids:
             try:
-                await act(ports, upload_id)
+                await act(ports, known_id(upload_id) or upload_id)
             except CannotEnd as error:
                 results.append(f"upload {upload_id} {error}")
             except (StoreError, LocksUnavailable) as error:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from tusd_py.model.upload_session import UploadSession
+from tusd_py.model.upload_session import StoredChunk, UploadSession
 
 
 class UploadSessions(Protocol):
@@ -20,8 +20,20 @@ class UploadSessions(Protocol):
         """The session with this id; ``None`` if there is none."""
         ...
 
+    async def find_empty(self, session_ids: Collection[str]) -> set[str]:
+        """Those of these sessions that have no chunk and are not finalised."""
+        ...
+
+    async def chunk(self, session_id: str, index: int) -> str | None:
+        """The id of the partial upload of this chunk; ``None`` if there is none."""
+        ...
+
     async def chunks(self, session_id: str) -> Mapping[int, str]:
         """The id of the partial upload of each chunk that has one."""
+        ...
+
+    async def stored_chunks(self, session_id: str) -> list[StoredChunk]:
+        """The chunks whose upload is complete and has not ended, in their order."""
         ...
 
     async def put_chunk(self, session_id: str, index: int, upload_id: str) -> bool:
@@ -30,6 +42,10 @@ class UploadSessions(Protocol):
 
     async def finalize(self, session_id: str, now: datetime) -> None:
         """From now on the chunks of the session do not change."""
+        ...
+
+    async def reopen(self, session_id: str) -> None:
+        """Let the chunks of the session change again, unless an upload with its id is recorded."""
         ...
 
     async def extend(self, session_id: str, expires_at: datetime | None) -> None:

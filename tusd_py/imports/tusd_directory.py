@@ -33,10 +33,29 @@ class TusdFiles:
             while piece := await file.read(_PIECE_BYTES):
                 yield piece
 
-    def remove(self) -> None:
+    async def remove(self) -> None:
         """Delete both files. Raises ``OSError``."""
         self.content.unlink()
         self.info_path.unlink()
+
+
+@frozen()
+class TusdDirectory:
+    """tusd's ``-upload-dir``."""
+
+    path: Path
+
+    async def uploads(self) -> AsyncIterator[tuple[str, TusdFiles | InfoInvalid]]:
+        """Each upload with the name of its ``.info`` file, or why it cannot be taken over."""
+        for info_path in info_paths(self.path):
+            try:
+                found: TusdFiles | InfoInvalid = open_files(self.path, info_path)
+            except InfoInvalid as invalid:
+                found = invalid
+            yield info_path.name.removesuffix(_SUFFIX), found
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 def info_paths(directory: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""The file that tusd keeps beside the bytes of each upload: ``<id>.info``, one JSON object."""
+"""What tusd keeps beside the bytes of each upload: ``<id>.info``, one JSON object."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from urllib.parse import quote
 
-from tusd_py.model.ids import is_upload_id
+from tusd_py.model.ids import known_id
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.model.values import frozen
 from tusd_py.protocol.errors import InvalidMetadata
@@ -14,6 +14,8 @@ from tusd_py.protocol.metadata import format_metadata
 
 #: An object of tusd with 2 MiB of metadata is beyond what its own limits let pass.
 INFO_BYTES_MAX = 4 * 1024 * 1024
+# tusd writes ids into URLs as they are; RFC 3986, 3.3, allows these in a path.
+_UNQUOTED = "/+~!$'()*,;=:@"
 
 
 class InfoInvalid(Exception):
@@ -24,10 +26,12 @@ class InfoInvalid(Exception):
 class TusdInfo:
     """What tusd knows of an upload. ``length`` is ``None`` while it is deferred; ``path`` is that of its bytes.
 
-    ``path`` is as tusd wrote it, empty in files of old versions.
+    ``tusd_id`` is what its URL ends with; ``id`` differs from it if that is no valid id here. ``parts`` are ids of
+    tusd. ``path`` is as tusd wrote it, empty in files of old versions and in buckets.
     """
 
     id: str
+    tusd_id: str
     length: int | None
     metadata_header: str | None
     kind: Kind
@@ -50,7 +54,7 @@ class TusdInfo:
             offset=stored_bytes,
             metadata_header=self.metadata_header,
             concat_header=self._concat_header(base_path),
-            parts=self.parts,
+            parts=tuple(known_id(part) or part for part in self.parts),
             owner=owner,
             created_at=written_at,
             updated_at=written_at,
@@ -61,21 +65,22 @@ class TusdInfo:
 
     def _concat_header(self, base_path: str) -> str | None:
         if self.kind is Kind.FINAL:
-            return "final;" + " ".join(f"{base_path.rstrip('/')}/{quote(part)}" for part in self.parts)
+            return "final;" + " ".join(f"{base_path.rstrip('/')}/{quote(part, safe=_UNQUOTED)}" for part in self.parts)
         return "partial" if self.kind is Kind.PARTIAL else None
 
 
 def parse_info(text: bytes) -> TusdInfo:
-    """The upload that a file describes (tusd 1 and 2, ``handler.FileInfo``). Raises ``InfoInvalid``."""
+    """The upload that an ``.info`` describes (tusd 1 and 2, ``handler.FileInfo``). Raises ``InfoInvalid``."""
     try:
         info = json.loads(text)
     except (ValueError, RecursionError):
         raise InfoInvalid("its .info file is not JSON") from None
     if not isinstance(info, dict):
         raise InfoInvalid("its .info file is not a JSON object")
-    upload_id, size = info.get("ID"), info.get("Size", 0)
-    if not isinstance(upload_id, str) or not is_upload_id(upload_id):
-        raise InfoInvalid(f"its id {str(upload_id)[:100]!r} is not one that this server can have in a URL")
+    tusd_id, size = info.get("ID"), info.get("Size", 0)
+    upload_id = known_id(tusd_id) if isinstance(tusd_id, str) else None
+    if upload_id is None or not isinstance(tusd_id, str):
+        raise InfoInvalid(f"its id {str(tusd_id)[:100]!r} is not one that this server can have in a URL")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 2**63:
         raise InfoInvalid("its Size is not a number of bytes")
     storage = info.get("Storage") or {}
@@ -85,6 +90,7 @@ def parse_info(text: bytes) -> TusdInfo:
     )
     return TusdInfo(
         id=upload_id,
+        tusd_id=tusd_id,
         length=None if info.get("SizeIsDeferred") is True else size,
         metadata_header=_metadata_header(info.get("MetaData")),
         kind=kind,
@@ -105,10 +111,6 @@ def _metadata_header(metadata: object) -> str | None:
 
 
 def _parts(found: object) -> tuple[str, ...]:
-    if (
-        not isinstance(found, list)
-        or not found
-        or not all(isinstance(each, str) and is_upload_id(each) for each in found)
-    ):
+    if not isinstance(found, list) or not found or not all(isinstance(each, str) and known_id(each) for each in found):
         raise InfoInvalid("its PartialUploads are not a list of ids")
     return tuple(found)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 
 # The characters that tusd allows and that RFC 3986, 3.3, allows unescaped in a path segment. Excluded are the slash;
 # the colon and semicolon, at which URL parsers split; and the dot, which only the server's own files and hooks may use.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_~!$'()*+,=@-]{0,127}")
+# The ids of tusd's s3store: its own or that of a hook, a plus sign, and the id of the multipart upload in S3.
+_TUSD_NAME = r"[A-Za-z0-9_~][A-Za-z0-9._~%!$'()*+,;=:@-]*"
+_TUSD_S3_ID = re.compile(rf"{_TUSD_NAME}(?:/{_TUSD_NAME})*\+[A-Za-z0-9._~%!$'()*,=:@-]+")
+_TUSD_S3_ID_CHARACTERS_MAX = 1024
 _GENERATED_ID = re.compile(r"[0-9a-f]{32}")
 _NAME = r"[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*"
 _OWNER_CHARACTERS_MAX = 255
@@ -20,6 +25,19 @@ _PATH = re.compile(f"{_NAME}(?:/{_NAME})*")
 def is_upload_id(text: str) -> bool:
     """Whether ``text`` is a valid id: safe as a path segment, a file name and a header value."""
     return _ID.fullmatch(text) is not None
+
+
+def known_id(text: str) -> str | None:
+    """The id under which this server has the upload that a URL names ``text``; ``None`` if it can have none.
+
+    An id of tusd's s3store that is not valid here, because of its length or its dots, stands for a valid one that is
+    derived from it. So the URLs of imported uploads stay as they are, and files, keys and headers have only valid ids.
+    """
+    if _ID.fullmatch(text) is not None:
+        return text
+    if "+" not in text or len(text) > _TUSD_S3_ID_CHARACTERS_MAX or _TUSD_S3_ID.fullmatch(text) is None:
+        return None
+    return f"tusd-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
 
 
 def is_generated_id(text: str) -> bool:

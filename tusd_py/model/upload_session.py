@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from tusd_py.model.values import frozen
 
@@ -20,6 +21,14 @@ class SessionStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"  # rejected by validation, or impossible to assemble
     ENDED = "ended"  # the file has expired or was deleted
+
+
+class StoredChunk(NamedTuple):
+    """A chunk whose partial upload is complete. A session may have thousands of them."""
+
+    position: int
+    upload_id: str
+    length: int
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote, urljoin, urlsplit
 
-from tusd_py.model.ids import is_upload_id
+from tusd_py.model.ids import known_id
 from tusd_py.model.upload import Kind
 from tusd_py.model.values import frozen
 from tusd_py.protocol.concat_errors import InvalidParts, TooManyParts
@@ -64,8 +64,8 @@ def _part(url: str, collection: CollectionUrl) -> str:
         for base_path in collection.base_paths:
             # RFC 3986, 5.2: dot segments are removed before the path is percent-decoded, never after.
             path = unquote(urlsplit(urljoin(base_path, url)).path)
-            upload_id = path.removeprefix(base_path).removesuffix("/")
-            if path.startswith(base_path) and is_upload_id(upload_id):
+            upload_id = known_id(path.removeprefix(base_path).removesuffix("/"))
+            if path.startswith(base_path) and upload_id is not None:
                 return upload_id
     except ValueError as error:  # malformed brackets in the host
         raise InvalidParts from error

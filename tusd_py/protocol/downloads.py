@@ -137,6 +137,12 @@ def content_headers(upload: Upload, inline_types: Set[str]) -> HeaderList:
     return headers
 
 
+def declared_type(upload: Upload) -> str:
+    """The media type that the client declares, with its charset; empty if it declares none that is valid."""
+    media_type, charset = _media_type(parse_metadata(upload.metadata_header).get("filetype", b""))
+    return f"{media_type}; charset={charset}" if media_type and charset else media_type
+
+
 def _media_type(value: bytes) -> tuple[str, str]:
     """The media type in lower case, and its charset; each is empty if the value has none that is valid."""
     media_type, _, parameters = value.decode("latin-1").partition(";")

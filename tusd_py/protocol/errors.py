@@ -265,6 +265,12 @@ class TooManyEmptyUploads(TusError):
     retry_after_seconds = 30
 
 
+class TooManyEmptySessions(TooManyEmptyUploads):
+    """The client has as many sessions without a chunk as the server allows."""
+
+    sentence = "too many sessions of this client have no chunk yet; put their chunks or delete them first"
+
+
 class UploadUnfinished(TusError):
     status = 404
     code = "ERR_INCOMPLETE_UPLOAD"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from tusd_py.model.ids import is_upload_id
+from tusd_py.model.ids import known_id
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.checksum import ALGORITHMS, Checksum, parse_checksum
 from tusd_py.protocol.concat import CollectionUrl, Concat, parse_concat, without_credentials
@@ -229,7 +229,7 @@ def upload_id_in(path: str) -> str | None:
     Slashes before and after it are ignored, as many as there are.
     """
     upload_id = path.strip("/")
-    return upload_id if not upload_id or is_upload_id(upload_id) else None
+    return known_id(upload_id) if upload_id else upload_id
 
 
 def _check_version(method: str, headers: Headers) -> None:

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationErr
 from tusd_py.model.validation_rule import ValidationRule
 from tusd_py.settings.values import DOCS, Bool, Expects, FileMode, Section, Size, Text
 
-_FIELD = re.compile(r"\{([^{}]*)\}")
+#: A field in a pattern.
+FIELD = re.compile(r"\{([^{}]*)\}")
 #: The fields that a pattern of published names can contain in braces.
 PATTERN_FIELDS = ("id", "filename", "stem", "extension", "owner", "yyyy", "mm", "dd", "folders")
 # It stands for any number of segments, so it is one of its own, and not the last one.
@@ -72,8 +73,8 @@ def _rule(table: object) -> ValidationRule:
 def check_pattern(value: str) -> str:
     """A relative path with fields in braces."""
     segments = value.split("/")
-    fields = set(_FIELD.findall(value))
-    is_plain = not set(_FIELD.sub("", value)) & set('{}\\:*?"<>|\0') and value.isprintable()
+    fields = set(FIELD.findall(value))
+    is_plain = not set(FIELD.sub("", value)) & set('{}\\:*?"<>|\0') and value.isprintable()
     if not is_plain or not fields <= set(PATTERN_FIELDS) or any(part.strip() in ("", ".", "..") for part in segments):
         names = " ".join(f"{{{name}}}" for name in PATTERN_FIELDS)
         raise ValueError(f"a relative path such as {{owner}}/{{yyyy}}/{{mm}}/{{filename}}, of {names}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import PurePath
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from tusd_py.model.steps import STEPS
 from tusd_py.settings.access import (
@@ -99,11 +99,8 @@ class Settings(Section):
         if not self.has_database and (self.accounts.enabled or self.accounts.api_keys):
             yield 'records.url is "memory" while [accounts] is switched on: accounts need a database'
         yield from self._problems_of_machines()
-        if self.schedules.backup_directory and self.database_path is None:
-            yield (
-                "schedules.backup_directory is set while the records are not in a SQLite database: back PostgreSQL up "
-                "with pg_dump"
-            )
+        if self.schedules.backup_directory and not self.has_database:
+            yield 'schedules.backup_directory is set while records.url is "memory": there is nothing to back up'
         if self.schedules.backup_bytes != "none" and self.storage.kind != "disk":
             yield (
                 f'schedules.backup_bytes is "{self.schedules.backup_bytes}" while storage.kind is '
@@ -143,6 +140,13 @@ class Settings(Section):
     def _problems_of_machines(self) -> Iterator[str]:
         if self.storage.kind == "s3" and not self.s3.bucket:
             yield 'storage.kind is "s3" while s3.bucket is empty: name the bucket'
+        public = self.s3.public_endpoint_url or self.s3.endpoint_url
+        own = urlsplit(self.server.public_url).netloc
+        if own and self.storage.kind == "s3" and self.s3.download == "redirect" and urlsplit(public).netloc == own:
+            yield (
+                's3.download is "redirect" to the host of server.public_url: browsers would display what users upload '
+                "with the rights of this server's pages; give S3 a host name of its own in s3.public_endpoint_url"
+            )
         if max(self.s3.part_bytes, self.s3.part_bytes_max) > self.s3.memory_bytes:
             yield "s3.part_bytes_max is larger than s3.memory_bytes: a part must fit into the memory"
         if not self.redis.url and self.locking.kind == "redis":

@@ -12,6 +12,7 @@ from tusd_py.access.ports import AccessPorts
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.access.rates import Rates
 from tusd_py.contracts.audit_log import AuditLog
+from tusd_py.contracts.download_urls import DownloadUrls
 from tusd_py.contracts.endpoint_states import EndpointStates
 from tusd_py.contracts.erasure import PersonalData
 from tusd_py.contracts.hook_counts import HookCounts
@@ -47,6 +48,7 @@ class Ports:
     count_complete: Callable[[Upload], None]  # called with every upload whose last byte was recorded
     concatenations: ConcatenationSlots
     empty_uploads: EmptyUploads
+    empty_sessions: EmptyUploads  # sessions without a chunk
     rates: Rates
     access: AccessPolicy | None = None  # None while access control is off: no request has a principal then
     access_ports: AccessPorts | None = None  # None while access control is off
@@ -58,6 +60,7 @@ class Ports:
     validator: Validator | None = None  # for the step "validation"
     sniffer: TypeSniffer | None = None  # checks the first bytes while the rest is still arriving
     publisher: Publisher | None = None  # for the step "publishing"
+    download_urls: DownloadUrls | None = None  # None where all downloads pass through this server
     upload_sessions: UploadSessions | None = None  # None where records are kept in memory
     job_queue: JobQueue | None = None  # None where records are kept in memory: there is no worker then
     endpoint_states: EndpointStates | None = None  # None where records are kept in memory

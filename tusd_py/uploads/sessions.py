@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tusd_py.cancellation import finish_despite_cancel
 from tusd_py.contracts.body import RequestBody
 from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.upload_sessions import UploadSessions
 from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.model.upload_session import SessionStatus, UploadSession
+from tusd_py.model.upload_session import SessionStatus, StoredChunk, UploadSession
 from tusd_py.protocol import rules
-from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.errors import TooManyEmptySessions, TooManyEmptyUploads, TusError
 from tusd_py.protocol.requests import BodyInfo, Create
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.create import create
@@ -78,10 +79,15 @@ class SessionState:
 async def create_session(ports: Ports, request: Create, session: UploadSession, caller: Caller) -> None:
     """Record a session for the file that ``request`` describes. Raises ``TusError``: too large, or too many."""
     rules.create(request, ports.policy.limits_for(caller.principal))
+    try:
+        await ports.empty_sessions.ensure_allowed(caller.client, _sessions(ports).find_empty)
+    except TooManyEmptyUploads:
+        raise TooManyEmptySessions from None
     # A session counts once, whatever the number of its chunks.
     if ports.rates.creations is not None:
         await ports.rates.creations.ensure_allowed(caller.owner, caller.client)
     await _sessions(ports).insert(session)
+    ports.empty_sessions.add(caller.client, session.id)
 
 
 async def put_chunk(
@@ -109,7 +115,7 @@ async def put_chunk(
     sessions = _sessions(ports)
     # Else two requests for one chunk would not know of each other, and one of the uploads would stay.
     async with locked(ports, task_key(TaskKind.CHUNK, f"{session.id}-{index}")):
-        earlier = (await sessions.chunks(session.id)).get(index)
+        earlier = await sessions.chunk(session.id, index)
         is_put = await sessions.put_chunk(session.id, index, upload.id)
     if not is_put:
         await _discard(ports, upload.id, caller)
@@ -125,9 +131,10 @@ async def put_chunk(
 async def find_state(ports: Ports, session: UploadSession) -> SessionState:
     """What has become of the session."""
     upload = await ports.records.find(session.id)
-    chunks = await _stored_chunks(ports, session) if upload is None else {}
-    received = sorted(chunks) if upload is None else range(session.chunk_count)
-    return SessionState(session, status_of(upload), upload, received)
+    if upload is not None:
+        return SessionState(session, status_of(upload), upload, range(session.chunk_count))
+    received = [chunk.position for chunk in await _sessions(ports).stored_chunks(session.id)]
+    return SessionState(session, SessionStatus.OPEN, None, received)
 
 
 def status_of(upload: Upload | None) -> SessionStatus:
@@ -142,8 +149,9 @@ def status_of(upload: Upload | None) -> SessionStatus:
 async def finalize(ports: Ports, session: UploadSession, caller: Caller) -> Upload:
     """Put the chunks together, at once or in the background; again, it returns the upload that there is.
 
-    After a crash it is repeated safely: the upload has the id of the session, so there is one at most. Raises
-    ``ChunksMissing``, ``WrongLength``, ``SessionExpired``, ``SessionDeleted``, ``LockTimeout`` or as ``create``.
+    After a crash it is repeated safely: the upload has the id of the session, so there is one at most. After a failure
+    the session takes chunks again. Raises ``ChunksMissing``, ``WrongLength``, ``SessionExpired``, ``SessionDeleted``,
+    ``LockTimeout`` or as ``create``.
     """
     lock = await ports.locker.try_acquire(task_key(TaskKind.FINALIZE, session.id))
     if lock is None:
@@ -156,15 +164,24 @@ async def finalize(ports: Ports, session: UploadSession, caller: Caller) -> Uplo
             return found
         if session.expires_at is not None and session.expires_at <= ports.clock():
             raise SessionExpired
-        await _ensure_complete(ports, session)
-        await _sessions(ports).finalize(session.id, ports.clock())
-        # Once more: a chunk may have been replaced until now.
-        chunks = await _ensure_complete(ports, session)
-        parts = tuple(chunks[index].id for index in range(session.chunk_count))
-        request = Create(length=None, kind=Kind.FINAL, metadata_header=session.metadata_header, parts=parts)
-        return (await create(_for_final(ports, session), request, caller, _NoBody())).upload
+        try:
+            return await _create_file(ports, session, caller)
+        except BaseException:
+            # Also one that an earlier attempt has closed before a crash.
+            await finish_despite_cancel(_sessions(ports).reopen(session.id))
+            raise
     finally:
         await lock.release()
+
+
+async def _create_file(ports: Ports, session: UploadSession, caller: Caller) -> Upload:
+    """Close the session and create the final upload of its chunks."""
+    await _ensure_complete(ports, session)
+    await _sessions(ports).finalize(session.id, ports.clock())
+    # Once more: a chunk may have been replaced until now.
+    parts = tuple(chunk.upload_id for chunk in await _ensure_complete(ports, session))
+    request = Create(length=None, kind=Kind.FINAL, metadata_header=session.metadata_header, parts=parts)
+    return (await create(_for_final(ports, session), request, caller, _NoBody())).upload
 
 
 async def delete_session(ports: Ports, session: UploadSession, caller: Caller) -> None:
@@ -228,20 +245,12 @@ async def _ensure_open(ports: Ports, session: UploadSession) -> None:
         raise SessionExpired
 
 
-async def _stored_chunks(ports: Ports, session: UploadSession) -> Mapping[int, Upload]:
-    """The chunks that are stored; those that have expired since are missing again."""
-    chunks = await _sessions(ports).chunks(session.id)
-    uploads = await ports.records.find_all([*chunks.values()])
-    found = zip(chunks, uploads, strict=True)
-    return {index: each for index, each in found if each is not None and each.is_complete and not each.has_ended}
-
-
-async def _ensure_complete(ports: Ports, session: UploadSession) -> Mapping[int, Upload]:
-    chunks = await _stored_chunks(ports, session)
-    missing = [index for index in range(session.chunk_count) if index not in chunks]
-    if missing:
-        raise ChunksMissing(missing)
-    total = sum(chunk.offset for chunk in chunks.values())
+async def _ensure_complete(ports: Ports, session: UploadSession) -> Sequence[StoredChunk]:
+    """All chunks, in their order. Those that have expired since they were put are missing again."""
+    chunks = await _sessions(ports).stored_chunks(session.id)
+    if len(chunks) < session.chunk_count:
+        raise ChunksMissing(sorted({*range(session.chunk_count)}.difference(chunk.position for chunk in chunks)))
+    total = sum(chunk.length for chunk in chunks)
     if total != session.length:
         raise WrongLength(f"the chunks have {total} bytes together, but the file has {session.length}")
     return chunks

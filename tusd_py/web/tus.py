@@ -23,7 +23,7 @@ from tusd_py.protocol.responses import Response
 from tusd_py.uploads.append import append
 from tusd_py.uploads.authorize import authorize, record_refusal
 from tusd_py.uploads.create import create
-from tusd_py.uploads.download import download
+from tusd_py.uploads.download import download_or_redirect
 from tusd_py.uploads.fill import fill
 from tusd_py.uploads.inspect import inspect
 from tusd_py.uploads.ports import Ports
@@ -178,7 +178,7 @@ class TusEndpoint:
                     redirection = origin.redirection(scope, exchange.headers, request, principal, access)
                     if redirection is not None:
                         return redirection
-                return await download(ports, request, caller)
+                return await download_or_redirect(ports, request, caller)
             case Discover():
                 return Discovered(trailers=is_usable(self.trailers, exchange.headers))
 

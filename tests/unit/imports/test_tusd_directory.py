@@ -32,7 +32,7 @@ async def test_bytes_are_beside_or_where_the_path_says(tmp_path: Path) -> None:
     assert [moved, elsewhere] == [files.info_path for files in found]
     assert [3, 5] == [files.stored_bytes for files in found]
     assert b"12345" == b"".join([piece async for piece in found[1].read()])
-    found[1].remove()
+    await found[1].remove()
     assert ["a1", "a1.info", "sub"] == sorted(path.name for path in tmp_path.iterdir())
     assert not list((tmp_path / "sub").iterdir())
 

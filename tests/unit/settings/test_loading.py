@@ -186,6 +186,19 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         ("EXPIRATION__UNFINISHED_SECONDS", "-1", "it must be a number of seconds, 0 or more"),
         ("EXPIRATION__UNFINISHED_SECONDS", "1e300", "it must be a number of seconds, 0 or more"),
         ("STORAGE__KIND", "tape", 'it must be "disk", "s3" or "memory"'),
+        *(
+            ("S3__KEY_PATTERN", pattern, "it must be a pattern")
+            for pattern in ("{id}", "{owner}/{id}", "a/b", "a/{id}x", "tails/{id}", "a/{id}/{id}", "a/{folders}/{id}")
+        ),
+        ("S3__KEY_PATTERN", "a/{id}/{owner}/{stem}/{filename}/{extension}", "it must be a pattern of fewer parts"),
+        ("S3__KEY_PATTERN", "a/../{id}", "it must be a relative path"),
+        ("S3__TAGS", "a", "it must be a list of tags"),
+        ("S3__TAGS", "a={nothing}", "it must be a list of tags"),
+        ("S3__TAGS", "aws:a=b", "it must be a list of tags"),
+        ("S3__TAGS", "a=b,a=c", "it must be a list of at most 10 tags"),
+        ("S3__CACHE_CONTROL", "a\nb", "it must be text of printable ASCII"),
+        ("S3__DOWNLOAD_SECONDS", "604801", "it must be a number of seconds, at most 604800"),
+        ("S3__ENCRYPTION", "rot13", 'it must be "AES256", "aws:kms"'),
         ("STORAGE__FILE_MODE", "640", "it must be an octal mode"),
         ("UPLOADS__LENGTH_MAX", "10 gigs", "it must be a number of bytes, or a size"),
         ("UPLOADS__LENGTH_MAX", "0.3B", "it must be a whole number of bytes"),

@@ -36,12 +36,29 @@ def problems(environ: dict[str, str]) -> list[str]:
         {"WORKER__BROKER": "redis"},
         {"STORAGE__KIND": "memory", "WEBHOOKS__ENDPOINTS": '[{"name": "a", "url": "http://a/"}]'},
         {"API__ENABLED": "true", "SERVER__BASE_PATH": "/api/files/"},
+        {"S3__KMS_KEY_ID": "arn:k"},
+        {"S3__BUCKET_KEY": "true", "S3__ENCRYPTION": "AES256"},
+        {"S3__PUBLIC_ENDPOINT_URL": "https://s3.example.com"},
     ],
 )
 def test_inconsistent_settings(environ: dict[str, str]) -> None:
     """Values that are valid alone but not together are refused by one sentence that names the settings."""
     (problem,) = problems({f"TUSD_PY_{name}": value for name, value in environ.items()})
     assert any(name.lower().replace("__", ".") in problem for name in environ), problem
+
+
+def test_downloads_are_not_redirected_to_the_pages_of_the_server() -> None:
+    """Content of users at the origin of the pages could do what the pages can."""
+    environ = {
+        "TUSD_PY_STORAGE__KIND": "s3",
+        "TUSD_PY_S3__BUCKET": "uploads",
+        "TUSD_PY_S3__DOWNLOAD": "redirect",
+        "TUSD_PY_S3__PUBLIC_ENDPOINT_URL": "https://files.example.com",
+        "TUSD_PY_SERVER__PUBLIC_URL": "https://files.example.com/files/",
+    }
+    (problem,) = problems(environ)
+    assert "s3.public_endpoint_url" in problem
+    load(None, {**environ, "TUSD_PY_S3__PUBLIC_ENDPOINT_URL": "s3.example.com"})
 
 
 def test_every_wrong_combination_is_reported_at_once() -> None:

@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import UploadsHarness
+from tests.support.processing import with_ports
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.contracts.zero_copy import ZeroCopyContent
-from tusd_py.model.upload import Kind
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.concat_errors import UploadNotAssembled
-from tusd_py.protocol.errors import ContentGone, UploadNotFound, UploadUnfinished
+from tusd_py.protocol.downloads import format_etag
+from tusd_py.protocol.errors import ContentGone, RangeNotSatisfiable, UploadNotFound, UploadUnfinished
+from tusd_py.protocol.outcomes import Downloaded, Redirected
 from tusd_py.protocol.requests import Download
 from tusd_py.protocol.rules import Limits
 from tusd_py.storage.disk.store import DiskStore
-from tusd_py.uploads.download import download
+from tusd_py.uploads.download import download, download_or_redirect
 from tusd_py.uploads.policy import UploadPolicy
 
 pytestmark = pytest.mark.anyio
@@ -112,3 +115,54 @@ async def test_download_large_file_keeps_zero_copy(tmp_path: Path) -> None:
     await abandoned.body.aclose()
     assert [] == [piece async for piece in abandoned.body]
     await harness.store.close()
+
+
+class SigningUrls:
+    """Stands for the object store: its URLs name the upload."""
+
+    async def url(self, upload: Upload) -> str:
+        return f"https://s3.example.com/{upload.id}?signature"
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+
+async def test_download_is_redirected_307_by_setting() -> None:
+    """A complete upload is at the URL of the object store; what this server refuses, it still refuses."""
+    harness = UploadsHarness()
+    ports = with_ports(harness, download_urls=SigningUrls())
+    upload_id = (await harness.create(4, b"0123")).upload.id
+    expected = Redirected(url=f"https://s3.example.com/{upload_id}?signature")
+    assert await download_or_redirect(ports, Download(upload_id=upload_id)) == expected
+    assert await download_or_redirect(ports, Download(upload_id=upload_id, range="bytes=1-2")) == expected
+    unchanged = await download_or_redirect(ports, Download(upload_id=upload_id, if_none_match="*"))
+    assert isinstance(unchanged, Downloaded) and unchanged.body is None
+    with pytest.raises(UploadNotFound):
+        await download_or_redirect(ports, Download(upload_id="unknown"))
+    with pytest.raises(RangeNotSatisfiable):
+        await download_or_redirect(ports, Download(upload_id=upload_id, range="bytes=9-"))
+    unfinished = (await harness.create(4, b"01")).upload.id
+    with pytest.raises(UploadUnfinished):
+        await download_or_redirect(ports, Download(upload_id=unfinished))
+
+
+@pytest.mark.parametrize("condition", ["if_match", "if_range", "if_unmodified_since"])
+async def test_download_with_our_entity_tag_is_streamed(condition: str) -> None:
+    """The object store has another tag and date for the same bytes, and would answer 412, or the whole content."""
+    harness = UploadsHarness()
+    ports = with_ports(harness, download_urls=SigningUrls())
+    upload = (await harness.create(4, b"0123")).upload
+    value = "Sat, 01 Jan 2050 00:00:00 GMT" if condition == "if_unmodified_since" else format_etag(upload)
+    request = Download(upload_id=upload.id, **{condition: value})
+    found = await download_or_redirect(ports, request)
+    assert isinstance(found, Downloaded)
+    assert found.body is not None
+    assert b"0123" == b"".join([piece async for piece in found.body])
+
+
+async def test_empty_upload_is_not_redirected() -> None:
+    """The object store may have no object of no bytes."""
+    harness = UploadsHarness()
+    ports = with_ports(harness, download_urls=SigningUrls())
+    found = await download_or_redirect(ports, Download(upload_id=(await harness.create(0)).upload.id))
+    assert isinstance(found, Downloaded)

@@ -43,6 +43,23 @@ def migrate(url: DatabaseUrl) -> list[str]:
         return missing
 
 
+def migrate_to(connection: Connection, revision: str, oldest: str | None) -> None:
+    """Create the tables of ``revision`` in a schema that has none, within the transaction of ``connection``.
+
+    ``oldest`` is recorded as the oldest revision that can use them. Raises ``RecordsUnavailable`` for a revision that
+    this version does not know.
+    """
+    config = alembic_config()
+    if revision not in {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}:
+        raise RecordsUnavailable(
+            f"a newer version of tusd-py has written revision {revision}: restore with that version"
+        )
+    with _one_at_a_time:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    connection.execute(_SET_OLDEST, {"oldest": oldest})
+
+
 def pending(url: DatabaseUrl) -> list[str]:
     """The migrations that ``migrate`` would apply: all of them if there is no database yet. Changes nothing."""
     config = alembic_config()

@@ -1,4 +1,4 @@
-"""Keeps credentials revoked when an older copy of a SQLite database is restored. Blocks."""
+"""Keeps credentials revoked when an older copy of a database is restored. Blocks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 from tusd_py.contracts.records import RecordsUnavailable
 
@@ -19,66 +20,98 @@ _NEWER_COLUMNS = ("password_hash", "roles", "is_disabled", "generation")
 _SESSIONS = "account_sessions"
 
 
-def keep_revocations(restored: Path, before: Path | None, now: int) -> Mapping[str, int]:
-    """Revoke in ``restored`` what is revoked in ``before``, the database that it replaces; return how many by table.
+class TwoDatabases(Protocol):
+    """A restored database and the one that it replaces, in one transaction; SQL names them as schemas.
 
-    What ``before`` does not know, because it was deleted since, is revoked too; accounts get the password, the roles
-    and the state that they have in ``before``, and all sessions end. Without ``before`` it is unknown what was revoked
-    since the copy was made: then every key, link, code and session is. ``now`` is in microseconds. Raises
-    ``RecordsUnavailable``.
+    ``before`` is empty if no database says what was revoked since the copy was made.
     """
+
+    restored: str
+    before: str
+
+    def execute(self, statement: str) -> int:
+        """Run a statement; return how many rows it has changed."""
+        ...
+
+    def columns(self, schema: str, table: str) -> set[str]:
+        """The names of the columns; empty if this version of the schema has no such table."""
+        ...
+
+
+def keep_revocations(restored: Path, before: Path | None, now: int) -> Mapping[str, int]:
+    """``revoke_again`` for the SQLite databases at these paths. Raises ``RecordsUnavailable``."""
     try:
         with closing(sqlite3.connect(restored)) as connection:
-            connection.execute("ATTACH DATABASE ? AS before", (":memory:" if before is None else str(before),))
+            if before is not None:
+                connection.execute("ATTACH DATABASE ? AS before", (str(before),))
             with connection:
-                counts = {table: _revoke(connection, table, now) for table in _REVOKED}
-                counts["accounts"] = 0 if before is None else _update_accounts(connection)
-                counts[_SESSIONS] = _count(connection, f"DELETE FROM main.{_SESSIONS}", _SESSIONS)
-            return counts
+                return revoke_again(_SqliteDatabases(connection, "" if before is None else "before"), now)
     except sqlite3.Error as error:
         raise RecordsUnavailable(f"credentials could not be kept revoked: {error}") from error
 
 
-def _revoke(connection: sqlite3.Connection, table: str, now: int) -> int:
-    names = [name for name in _REVOKED[table] if name in _columns(connection, "main", table)]
-    known = _columns(connection, "before", table)
+def revoke_again(databases: TwoDatabases, now: int) -> Mapping[str, int]:
+    """Revoke in the restored database what is revoked in the one before; return how many by table.
+
+    What the database before does not know, because it was deleted since, is revoked too; accounts get the password,
+    the roles and the state that they have there, and all sessions end. Without it, every key, link, code and session
+    is revoked. ``now`` is in microseconds.
+    """
+    counts = {table: _revoke(databases, table, now) for table in _REVOKED}
+    counts["accounts"] = _update_accounts(databases) if databases.before else 0
+    has_sessions = bool(databases.columns(databases.restored, _SESSIONS))
+    counts[_SESSIONS] = databases.execute(f"DELETE FROM {databases.restored}.{_SESSIONS}") if has_sessions else 0
+    return counts
+
+
+def _revoke(databases: TwoDatabases, table: str, now: int) -> int:
+    restored, before = f"{databases.restored}.{table}", f"{databases.before}.{table}"
+    present = databases.columns(databases.restored, table)
+    known = databases.columns(databases.before, table) if databases.before else set()
+    names = [name for name in _REVOKED[table] if name in present]
     count = 0
     for name in names:
         if name in known:
             # Both may be revoked, at different times: what is revoked in the copy is so in the other one.
-            count += connection.execute(
-                f"UPDATE main.{table} SET {name} = (SELECT b.{name} FROM before.{table} b WHERE b.id = {table}.id)"
-                f" WHERE {name} IS NULL AND id IN (SELECT id FROM before.{table} WHERE {name} IS NOT NULL)"
-            ).rowcount
+            count += databases.execute(
+                f"UPDATE {restored} SET {name} = (SELECT b.{name} FROM {before} b WHERE b.id = {table}.id)"
+                f" WHERE {name} IS NULL AND id IN (SELECT id FROM {before} WHERE {name} IS NOT NULL)"
+            )
     if names:
-        gone = f" AND id NOT IN (SELECT id FROM before.{table})" if known else ""
-        count += connection.execute(
-            f"UPDATE main.{table} SET {names[0]} = ? WHERE {names[0]} IS NULL{gone}", (now,)
-        ).rowcount
+        gone = f" AND id NOT IN (SELECT id FROM {before})" if known else ""
+        count += databases.execute(f"UPDATE {restored} SET {names[0]} = {now} WHERE {names[0]} IS NULL{gone}")
     return count
 
 
-def _update_accounts(connection: sqlite3.Connection) -> int:
-    present = _columns(connection, "main", "accounts") & _columns(connection, "before", "accounts")
+def _update_accounts(databases: TwoDatabases) -> int:
+    restored, before = f"{databases.restored}.accounts", f"{databases.before}.accounts"
+    present = databases.columns(databases.restored, "accounts") & databases.columns(databases.before, "accounts")
     names = [name for name in _NEWER_COLUMNS if name in present]
     if not names:
         return 0
-    is_changed = " OR ".join(f"b.{name} <> main.accounts.{name}" for name in names)
-    values = ", ".join(f"{name} = (SELECT b.{name} FROM before.accounts b WHERE b.id = accounts.id)" for name in names)
-    changed = connection.execute(
-        f"UPDATE main.accounts SET {values}"
-        f" WHERE EXISTS (SELECT 1 FROM before.accounts b WHERE b.id = main.accounts.id AND ({is_changed}))"
-    ).rowcount
-    disabled = connection.execute(
-        "UPDATE main.accounts SET is_disabled = 1 WHERE is_disabled = 0 AND id NOT IN (SELECT id FROM before.accounts)"
-    ).rowcount
+    is_changed = " OR ".join(f"b.{name} <> accounts.{name}" for name in names)
+    values = ", ".join(f"{name} = (SELECT b.{name} FROM {before} b WHERE b.id = accounts.id)" for name in names)
+    changed = databases.execute(
+        f"UPDATE {restored} SET {values}"
+        f" WHERE EXISTS (SELECT 1 FROM {before} b WHERE b.id = accounts.id AND ({is_changed}))"
+    )
+    disabled = databases.execute(
+        f"UPDATE {restored} SET is_disabled = TRUE WHERE NOT is_disabled AND id NOT IN (SELECT id FROM {before})"
+    )
     return changed + disabled
 
 
-def _count(connection: sqlite3.Connection, statement: str, table: str) -> int:
-    return connection.execute(statement).rowcount if _columns(connection, "main", table) else 0
+class _SqliteDatabases:
+    """See ``TwoDatabases``: the restored database, with the one before attached to its connection."""
 
+    restored = "main"
 
-def _columns(connection: sqlite3.Connection, schema: str, table: str) -> set[str]:
-    """The names of the columns; empty if this version of the schema has no such table."""
-    return {str(row[1]) for row in connection.execute(f"PRAGMA {schema}.table_info({table})")}
+    def __init__(self, connection: sqlite3.Connection, before: str) -> None:
+        self._connection = connection
+        self.before = before
+
+    def execute(self, statement: str) -> int:
+        return self._connection.execute(statement).rowcount
+
+    def columns(self, schema: str, table: str) -> set[str]:
+        return {str(row[1]) for row in self._connection.execute(f"PRAGMA {schema}.table_info({table})")}

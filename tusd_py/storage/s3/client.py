@@ -82,6 +82,17 @@ class S3Client:
         except (BotoCoreError, OSError, TimeoutError) as error:
             raise StoreUnavailable(f"S3 cannot be reached: {type(error).__name__} at {_host(client)}") from None
 
+    async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
+        """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
+        try:
+            client = await self._opened()
+            url: str = await client.generate_presigned_url(
+                operation, Params={"Bucket": self.bucket, **arguments}, ExpiresIn=seconds
+            )
+        except Exception as error:
+            raise StoreUnavailable(f"no URL could be signed for S3: {type(error).__name__}") from error
+        return url
+
     async def pages(self, operation: str, **arguments: Any) -> AsyncIterator[Any]:
         """The pages of a listing."""
         while True:
@@ -148,6 +159,8 @@ class S3Client:
             read_timeout=_READ_SECONDS,
             max_pool_connections=_CONNECTIONS_MAX,
             retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+            # Without a name, URLs are signed with the older version, which most services refuse.
+            signature_version="s3v4",
             # Hashing each part on the event loop would cost more than sending it; stores other than AWS often refuse
             # the newer checksums.
             request_checksum_calculation="when_required",

@@ -7,8 +7,9 @@ from typing import Any
 
 from tusd_py.contracts.store import BytesMissing, OnProgress
 from tusd_py.model.upload import Upload
-from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing, S3Client
-from tusd_py.storage.s3.layout import PART_BYTES_MIN, Keys
+from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing
+from tusd_py.storage.s3.layout import PART_BYTES_MIN
+from tusd_py.storage.s3.writer import S3Access
 
 #: What one UploadPartCopy takes.
 _COPY_BYTES_MAX = 5 * 1024**3
@@ -17,10 +18,11 @@ _COPY_BYTES_MAX = 5 * 1024**3
 class S3Concatenation:
     """Makes one object of the objects of ``parts``."""
 
-    def __init__(self, client: S3Client, keys: Keys, upload: Upload, on_progress: OnProgress | None) -> None:
-        self._client = client
-        self._keys = keys
-        self._key = keys.object(upload.id)
+    def __init__(self, access: S3Access, upload: Upload, on_progress: OnProgress | None) -> None:
+        self._client = access.client
+        self._keys = access.keys
+        self._key = access.keys.object_of(upload)
+        self._attributes = access.attributes.of_object(upload)
         self._on_progress = on_progress
         self._multipart_id = ""
         self._made: list[dict[str, Any]] = []
@@ -33,14 +35,15 @@ class S3Concatenation:
         try:
             await self._client.call("delete_object", Key=self._key)
             for part in parts:
-                size = await self._client.object_size(self._keys.object(part.id)) if part.offset else 0
+                size = await self._client.object_size(self._keys.object_of(part)) if part.offset else 0
                 if size is None or size < part.offset:
                     raise BytesMissing(f"S3 has fewer bytes of the part {part.id} than were stored before")
             total = sum(part.offset for part in parts)
             if total >= PART_BYTES_MIN:
-                self._multipart_id = (await self._client.call("create_multipart_upload", Key=self._key))["UploadId"]
+                made = await self._client.call("create_multipart_upload", Key=self._key, **self._attributes)
+                self._multipart_id = made["UploadId"]
             for part in parts:
-                await self._append(self._keys.object(part.id), part.offset)
+                await self._append(self._keys.object_of(part), part.offset)
             await self._finish()
         except BaseException:
             await self._discard()
@@ -102,7 +105,7 @@ class S3Concatenation:
     async def _finish(self) -> None:
         if not self._multipart_id:
             body = self._take_small()
-            await self._client.call("put_object", Key=self._key, Body=body)
+            await self._client.call("put_object", Key=self._key, Body=body, **self._attributes)
             if self._on_progress is not None:
                 await self._on_progress(len(body))
             return

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tusd_py.model.ids import is_upload_id
+from tusd_py.model.upload import Upload
+
+#: Our key in ``Upload.storage`` for the key of an object that does not follow from the default pattern.
+OBJECT_KEY = "s3_key"
+DEFAULT_PATTERN = "uploads/{id}"
+_ID = "{id}"
 
 #: What S3 accepts: parts of one multipart upload, and the least size of each but the last.
 PARTS_MAX = 10_000
@@ -55,21 +62,42 @@ class PartLayout:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of objects, below a prefix."""
+    """The keys of objects, below a prefix.
+
+    ``pattern`` is that of complete uploads: its first segment has no field, and one is ``{id}``. A key that follows
+    from another pattern than ``uploads/{id}`` is kept in the record, so a changed pattern is that of new uploads only.
+    """
 
     prefix: str
+    pattern: str = DEFAULT_PATTERN
+    expand: Callable[[str, Upload], str] = lambda pattern, upload: pattern.replace(_ID, upload.id)
 
-    def object(self, upload_id: str) -> str:
-        """The key of the complete upload. Raises ``ValueError`` for what is no id."""
+    def default(self, upload_id: str) -> str:
+        """The key of the complete upload by the default pattern. Raises ``ValueError`` for what is no id."""
         return f"{self.prefix}uploads/{_checked(upload_id)}"
+
+    def object_of(self, upload: Upload) -> str:
+        """The key of the complete upload."""
+        return str(upload.storage.get(OBJECT_KEY, "")) or self.default(upload.id)
+
+    def storage(self, upload: Upload) -> Mapping[str, object]:
+        """What the record of a new upload has to keep: its key, unless it is the default one."""
+        if self.pattern == DEFAULT_PATTERN:
+            return {}
+        segments = self.expand(self.pattern, upload).split("/")
+        # The id itself, and not what is made of it where it is no name of a file: it is looked for in keys.
+        segments[self._id_index] = _checked(upload.id)
+        return {OBJECT_KEY: self.prefix + "/".join(segments)}
 
     def tails(self, upload_id: str) -> str:
         """The prefix of the tails of an upload."""
         return f"{self.prefix}tails/{_checked(upload_id)}/"
 
     @property
-    def all_objects(self) -> str:
-        return f"{self.prefix}uploads/"
+    def all_objects(self) -> tuple[str, ...]:
+        """The prefixes of all complete uploads: by the pattern, and by the default one."""
+        first = self.pattern.partition("/")[0]
+        return tuple(dict.fromkeys((f"{self.prefix}{first}/", f"{self.prefix}uploads/")))
 
     @property
     def all_tails(self) -> str:
@@ -79,14 +107,26 @@ class Keys:
     def probe(self) -> str:
         return f"{self.prefix}probe"
 
+    def note(self, upload_id: str) -> str:
+        """The key of what the publisher has to remember of an upload after a crash."""
+        return f"{self.prefix}publishing/{_checked(upload_id)}"
+
     def upload_of(self, key: str) -> str | None:
         """The id of the upload that an object belongs to; ``None`` for an object of something else."""
-        if key.startswith(self.all_objects):
-            return key.removeprefix(self.all_objects) or None
         if key.startswith(self.all_tails):
             upload_id, _, name = key.removeprefix(self.all_tails).partition("/")
             return upload_id if name else None
-        return None
+        if not key.startswith(self.prefix):
+            return None
+        segments = key.removeprefix(self.prefix).split("/")
+        if len(segments) == 2 and segments[0] == "uploads":
+            return segments[1] or None
+        has_pattern = segments[0] == self.pattern.partition("/")[0] and len(segments) == self.pattern.count("/") + 1
+        return segments[self._id_index] or None if has_pattern else None
+
+    @property
+    def _id_index(self) -> int:
+        return self.pattern.split("/").index(_ID)
 
 
 def _checked(upload_id: str) -> str:

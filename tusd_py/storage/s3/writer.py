@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from tusd_py.cancellation import uninterrupted, wait_until_done
 from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull
 from tusd_py.model.upload import Upload
+from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.budget import MemoryBudget
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, PartsChanged, RangeMissing, S3Client
 from tusd_py.storage.s3.layout import PARTS_MAX, Keys, PartLayout
@@ -32,6 +33,7 @@ class S3Access:
     budget: MemoryBudget
     layout: PartLayout  # of new uploads
     parallel_parts: int  # of one request
+    attributes: ObjectAttributes
 
 
 class S3Sink:
@@ -44,8 +46,9 @@ class S3Sink:
     def __init__(self, access: S3Access, upload: Upload) -> None:
         self._access = access
         self._client = access.client
+        self._upload = upload
         self._upload_id = upload.id
-        self._key = access.keys.object(upload.id)
+        self._key = access.keys.object_of(upload)
         self._storage = upload.storage
         self._state = from_storage(upload.storage, access.layout)
         self._offset = upload.offset  # persisted
@@ -265,7 +268,7 @@ class S3Sink:
 
     async def _put_new_tail(self, offset: int, body: bytes) -> Tail:
         key = f"{self._access.keys.tails(self._upload_id)}{offset:020d}-{secrets.token_hex(8)}"
-        await self._client.call("put_object", Key=key, Body=body)
+        await self._client.call("put_object", Key=key, Body=body, **self._access.attributes.of_bytes())
         return Tail(key, len(body))
 
     async def _read_tails(self, tails: Sequence[Tail]) -> list[bytes]:
@@ -302,7 +305,8 @@ class S3Sink:
     async def _make_object(self, rest: bytes, total: int) -> None:
         state, key = self._state, self._key
         if not state.parts:
-            await self._client.call("put_object", Key=key, Body=rest)
+            attributes = self._access.attributes.of_object(self._upload)
+            await self._client.call("put_object", Key=key, Body=rest, **attributes)
             if state.multipart_id:
                 await self._abort(state.multipart_id)
             return
@@ -340,7 +344,8 @@ class S3Sink:
             self._offset = self._state.offset
 
     async def _create_multipart(self) -> str:
-        made = await self._client.call("create_multipart_upload", Key=self._key)
+        attributes = self._access.attributes.of_object(self._upload)
+        made = await self._client.call("create_multipart_upload", Key=self._key, **attributes)
         multipart_id: str = made["UploadId"]
         return multipart_id
 

@@ -14,7 +14,7 @@ from tusd_py.access.audit import entries
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.model.audit import AuditActor, AuditEntry, AuditKind
 from tusd_py.model.caller import Caller
-from tusd_py.model.ids import is_upload_id
+from tusd_py.model.ids import known_id
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.text import valid_unicode
 from tusd_py.model.upload import Upload
@@ -126,7 +126,8 @@ class Call:
 
     async def visible_upload(self, upload_id: str) -> Upload:
         """The upload, if the principal may inspect it. Raises the same ``ApiError`` for foreign and unknown ones."""
-        upload = await self.ports.records.find(upload_id) if is_upload_id(upload_id) else None
+        known = known_id(upload_id)
+        upload = None if known is None else await self.ports.records.find(known)
         if upload is None or not self.may(Verb.INSPECT, upload):
             if self.policy is not None and self.ports.audit is not None:
                 actor = AuditActor.of(self.principal, self.address)

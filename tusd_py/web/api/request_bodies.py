@@ -9,7 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.access.bandwidth import Bandwidth
+from tusd_py.model.caller import Caller
 from tusd_py.web import early_response
+from tusd_py.web.paced_body import PacedBody, paced
 from tusd_py.web.request_body import ActiveBodies, AsgiBody
 
 
@@ -40,6 +43,24 @@ class BodyOpener:
         finally:
             body.close()
             self._active_bodies.discard(body)
+
+    @contextmanager
+    def paced(
+        self, body: AsgiBody, bandwidth: Bandwidth | None, caller: Caller, upload_id: str
+    ) -> Iterator[AsgiBody | PacedBody]:
+        """``body``, which is open, at the pace of ``upload_id`` and its owner for the block."""
+        slow = body if bandwidth is None else paced(bandwidth, caller, upload_id, body)
+        if not isinstance(slow, PacedBody):
+            yield body
+            return
+        # A stop has to end the wait of the paced body too.
+        self._active_bodies.discard(body)
+        self._active_bodies.add(slow)
+        try:
+            yield slow
+        finally:
+            slow.close()
+            self._active_bodies.discard(slow)
 
 
 class EarlyResponse(Response):

@@ -28,7 +28,7 @@ from tusd_py.views import format_time
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
 from tusd_py.web.api.cursors import format_cursor, parse_cursor
 from tusd_py.web.api.problems import ApiError, problem_response, refusal
-from tusd_py.web.api.request_bodies import EarlyResponse
+from tusd_py.web.api.request_bodies import BodyOpener, EarlyResponse
 from tusd_py.web.errors import TABLE, to_refusal
 from tusd_py.web.request_body import AsgiBody
 
@@ -116,7 +116,7 @@ async def put_chunk(call: Call) -> object:
     opener = available(call.surroundings.bodies, "this application takes no chunks")
     with opener.opened(call.request) as body:
         try:
-            return await _put_chunk(call, body)
+            return await _put_chunk(call, opener, body)
         except _REFUSALS as failure:
             error = _problem(failure)
             response = problem_response(error) if isinstance(error, ApiError) else refusal(error)
@@ -150,7 +150,7 @@ async def delete_session(call: Call) -> object:
     return None
 
 
-async def _put_chunk(call: Call, body: AsgiBody) -> Response:
+async def _put_chunk(call: Call, opener: BodyOpener, body: AsgiBody) -> Response:
     session = await _session(call, Verb.APPEND)
     index = call.path_number("index", "a chunk is named by its number, from 0 on")
     if index >= session.chunk_count:
@@ -162,7 +162,10 @@ async def _put_chunk(call: Call, body: AsgiBody) -> Response:
     info = BodyInfo(length=_content_length(call), checksum=checksum)
     request = Create(length=info.length, kind=Kind.PARTIAL, body=info)
     caller = await authorize(call.ports, request, call.caller())
-    is_new = await use_cases.put_chunk(call.ports, session, index, info, replace(caller, owner=session.owner), body)
+    caller = replace(caller, owner=session.owner)
+    # All chunks of a session have the pace of one upload.
+    with opener.paced(body, call.ports.rates.bandwidth, caller, session.id) as paced_body:
+        is_new = await use_cases.put_chunk(call.ports, session, index, info, caller, paced_body)
     content = {"session_id": session.id, "index": index, "size": body.bytes_received}
     return JSONResponse(content, 201 if is_new else 200)
 

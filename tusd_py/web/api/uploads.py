@@ -11,7 +11,7 @@ from typing import cast
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tusd_py.model.ids import is_upload_id
+from tusd_py.model.ids import known_id
 from tusd_py.model.principal import Verb
 from tusd_py.model.upload import Status
 from tusd_py.protocol.errors import AccessDenied
@@ -111,8 +111,8 @@ async def list_upload_jobs(call: Call) -> object:
 async def delete_upload(call: Call) -> object:
     """End the upload, exactly as DELETE of its URL does, with the same hooks."""
     call.ensure_switched_on(call.ports.policy.limits.termination, "uploads.termination")
-    upload_id = call.path("upload_id")
-    if not is_upload_id(upload_id):
+    upload_id = known_id(call.path("upload_id"))
+    if upload_id is None:
         raise unknown_upload()
     request = Terminate(upload_id=upload_id)
     caller = await authorize(call.ports, request, call.caller())
@@ -123,8 +123,8 @@ async def delete_upload(call: Call) -> object:
 async def download_upload(call: Call) -> object:
     """The bytes, as GET of the upload's URL sends them; browsers always save them."""
     call.ensure_switched_on(call.ports.policy.limits.downloads, "uploads.downloads")
-    upload_id = call.path("upload_id")
-    if not is_upload_id(upload_id):
+    upload_id = known_id(call.path("upload_id"))
+    if upload_id is None:
         raise unknown_upload()
     headers = Headers(call.request.scope["headers"])
     request = Download(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tusd_py.storage.s3.layout import PARTS_MAX, Keys, PartLayout
+from tusd_py.model.upload import Upload
+from tusd_py.publishing.names import published_name
+from tusd_py.storage.s3.layout import OBJECT_KEY, PARTS_MAX, Keys, PartLayout
 
 MIB = 1024**2
 LAYOUT = PartLayout(8 * MIB, 64 * MIB)
@@ -31,7 +37,7 @@ def test_boundaries_agree_with_sizes(index: int) -> None:
 def test_keys_name_their_upload() -> None:
     """Objects and tails are found again by their keys, and other objects are not taken for one."""
     keys = Keys("tus/")
-    assert keys.upload_of(keys.object("an-id")) == "an-id"
+    assert keys.upload_of(keys.default("an-id")) == "an-id"
     assert keys.upload_of(keys.tails("an-id") + "0-abc") == "an-id"
     assert [keys.upload_of(key) for key in ("other", "tus/", "tus/uploads/", "tus/tails/x", keys.probe)] == [None] * 5
 
@@ -40,6 +46,39 @@ def test_keys_name_their_upload() -> None:
 def test_key_of_what_is_no_id(upload_id: str) -> None:
     """Such a key could be that of another upload."""
     with pytest.raises(ValueError, match="not the id"):
-        Keys("").object(upload_id)
+        Keys("").default(upload_id)
     with pytest.raises(ValueError, match="not the id"):
         Keys("").tails(upload_id)
+
+
+def an_upload(upload_id: str = "an-id", **values: Any) -> Upload:
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    return Upload(id=upload_id, length=1, created_at=at, updated_at=at, **values)
+
+
+PATTERN = Keys("tus/", "files/{owner}/{id}/{filename}", published_name)
+
+
+@pytest.mark.parametrize("upload_id", ["an-id", "CON"])
+def test_key_by_a_pattern(upload_id: str) -> None:
+    """The record keeps it, and the object is found again by its key; an id is in it as it is."""
+    header = "filename " + base64.b64encode(b"a/../b.txt").decode()
+    upload = an_upload(upload_id, owner="alice", metadata_header=header)
+    key = f"tus/files/alice/{upload_id}/b.txt"
+    assert PATTERN.storage(upload) == {OBJECT_KEY: key}
+    assert PATTERN.upload_of(key) == upload_id
+    assert PATTERN.object_of(upload.with_storage({OBJECT_KEY: key})) == key
+    assert PATTERN.all_objects == ("tus/files/", "tus/uploads/")
+
+
+def test_pattern_is_that_of_new_uploads_only() -> None:
+    """An upload whose record names no key is found where it was before the pattern was changed."""
+    assert PATTERN.object_of(an_upload()) == "tus/uploads/an-id" == Keys("tus/").object_of(an_upload())
+    assert PATTERN.upload_of("tus/uploads/an-id") == "an-id"
+    assert Keys("tus/").storage(an_upload()) == {}
+
+
+@pytest.mark.parametrize("key", ["tus/files/a/b", "tus/files/a/b/c/d", "tus/other/a/b/c", "files/a/b/c", "tus/files//"])
+def test_other_objects_are_no_uploads(key: str) -> None:
+    """The sweeper deletes uploads without a record, so an object of another program must not look like one."""
+    assert PATTERN.upload_of(key) is None
