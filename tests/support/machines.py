@@ -57,7 +57,7 @@ def _kill(servers: list[RunningServer]) -> None:
 
 def at_server(url: str, server: RunningServer) -> str:
     """The same URL at this server."""
-    return urlunsplit(urlsplit(url)._replace(netloc=f"127.0.0.1:{server.port}"))
+    return urlunsplit(urlsplit(url)._replace(netloc=urlsplit(server.url).netloc))
 
 
 @contextmanager

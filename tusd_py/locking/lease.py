@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from tusd_py.contracts.leases import Held, Leases, Taken
-from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
+from tusd_py.contracts.locker import IsGone, LocksUnavailable, LockTimeout
 from tusd_py.locking.memory import MemoryLock, MemoryLocker
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class LeaseLocker:
         self._owners = (f"{leases.address} {secrets.token_hex(4)}{number:x}" for number in count())
         self._is_open = False
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> LeaseLock:
+    async def acquire(self, upload_id: str, timeout_seconds: float, is_gone: IsGone | None = None) -> LeaseLock:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         local = await self._local.acquire(upload_id, timeout_seconds)
@@ -88,6 +88,8 @@ class LeaseLocker:
                 outcome = await self._take(upload_id, owner)
                 if isinstance(outcome, Taken):
                     return self._lock(upload_id, owner, local, began, outcome)
+                if is_gone is not None and is_gone():
+                    raise LockTimeout("the client has left while its request waited for another server")
                 await self._wait(upload_id, outcome, deadline)
         except BaseException:
             local.release_to_next()

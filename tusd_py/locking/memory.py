@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.locker import IsGone, LockTimeout
 
 Locks = dict[str, "MemoryLock"]
 Waiter = asyncio.Future["MemoryLock"]
@@ -69,7 +69,7 @@ class MemoryLocker:
         """How many uploads are locked."""
         return len(self._locks)
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> MemoryLock:
+    async def acquire(self, upload_id: str, timeout_seconds: float, is_gone: IsGone | None = None) -> MemoryLock:
         holder = self._locks.get(upload_id)
         if holder is None:
             return self._lock(upload_id)

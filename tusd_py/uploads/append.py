@@ -50,7 +50,7 @@ async def append(
 async def _append(
     ports: Ports, request: Append, caller: Caller, body: RequestBody, listener: ProgressListener | None
 ) -> Appended:
-    async with locked(ports, request.upload_id) as lock:
+    async with locked(ports, request.upload_id, caller) as lock:
         await ensure_grant(ports, caller)
         upload = await load(ports, request.upload_id)
         if may_have_unrecorded(ports, upload):
