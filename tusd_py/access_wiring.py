@@ -135,6 +135,7 @@ def _logins(
         clock=clock,
         access_seconds=accounts.access_seconds,
         session_seconds=accounts.session_seconds,
+        sessions_max=accounts.sessions_max,
     )
 
 

@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from tusd_py.contracts.hook_counts import HookCount
-from tusd_py.contracts.locker import Lock
+from tusd_py.contracts.locker import Lock, LocksUnavailable
+from tusd_py.contracts.store import StoreError
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
 from tusd_py.settings import Settings
-from tusd_py.stores import describe_bucket, store_failure
+from tusd_py.stores import describe_bucket, shortcomings, store_failure
 from tusd_py.threads import in_executor
+from tusd_py.uploads.abandoned import remove_abandoned
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.expire import prune, prune_dead, recover, sweep
 from tusd_py.uploads.leftovers import remove_leftovers
@@ -74,6 +76,14 @@ class Maintenance:
         if failure := await store_failure(self._ports.store):
             advice = f"{describe_bucket(self._settings)}: {failure}"
             log.warning("uploads cannot be stored", extra={"advice": advice})
+            return
+        try:
+            for each in await shortcomings(self._ports.store):
+                advice = f"{describe_bucket(self._settings)}: {each}"
+                log.warning("the object store lacks a function", extra={"advice": advice})
+        except StoreError as failure:
+            advice = f"{describe_bucket(self._settings)}: {failure}"
+            log.warning("it is unknown what the object store can do", extra={"advice": advice})
 
     async def _run(self) -> None:
         while True:
@@ -89,6 +99,8 @@ class Maintenance:
                         self._leadership.on_release_requested(self._lose_leadership)
                 if self._leadership is not None:
                     await self._run_once()
+            except LocksUnavailable as error:
+                log.warning("no locks: uploads cannot be changed, and maintenance waits", extra={"reason": str(error)})
             except Exception:
                 # The outermost handler of this task: it must survive a database that is unavailable for a minute.
                 log.exception("maintenance failed, retrying")
@@ -126,6 +138,7 @@ class Maintenance:
         if now >= self._leftovers_at:
             self._leftovers_at = now + timedelta(seconds=seconds * _LEFTOVERS_INTERVAL)
             await remove_leftovers(self._ports, now - timedelta(seconds=seconds))
+            await remove_abandoned(self._ports, now - timedelta(seconds=seconds))
 
     async def _measure_jobs(self) -> None:
         job_queue = self._ports.job_queue

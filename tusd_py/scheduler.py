@@ -7,7 +7,8 @@ import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from time import monotonic
 from typing import Protocol
 
 from tusd_py.contracts.job_queue import JobQueue
@@ -30,6 +31,8 @@ _LEASE = timedelta(seconds=60)
 _RENEW_SECONDS = 20.0
 #: A schedule that has not begun so long after it was due is late.
 _LATE = timedelta(minutes=10)
+#: Times that are so far ahead were written before the clock was set back.
+_AHEAD = timedelta(seconds=5)
 
 
 class Leader(Protocol):
@@ -61,6 +64,8 @@ class Scheduler:
         self._outages = Outages("schedules cannot be looked at, retrying")
         self._late = Outages("schedule is late")
         self._running: set[str] = set()
+        # Leases that are further ahead than any process writes them, and when they were first seen.
+        self._leases_ahead: dict[tuple[str, datetime], float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._main = asyncio.create_task(self._run())
 
@@ -93,23 +98,45 @@ class Scheduler:
         zone = self._settings.schedules.time_zone
         for schedule in self._schedules:
             due_at = schedule.timing.next_after(now, self._zone)
-            await self._states.plan(schedule.name, f"{schedule.timing.text} {zone}", due_at)
+            await self._states.plan(schedule.name, schedule.timing.shown_in(zone), due_at)
 
     async def _run_due(self) -> float:
         """Begin what is due; return the seconds after which to look again."""
-        now = self._ports.clock()
         states = {state.name: state for state in await self._states.list_states()}
+        now = self._ports.clock()
         seconds = _POLL_SECONDS
         for schedule in self._schedules:
             state = states.get(schedule.name)
             if state is None or schedule.name in self._running:
                 continue
             self._measure(schedule, state)
+            await self._correct(schedule, state, now)
             if state.due_at <= now:
-                await self._begin(schedule)
+                await self._begin(schedule, state)
             else:
                 seconds = min(seconds, (state.due_at - now).total_seconds())
         return max(seconds, 0.05)
+
+    async def _correct(self, schedule: Schedule, state: ScheduleState, now: datetime) -> None:
+        """Repair what a clock that was set back, or a worker that was killed, has left; later passes find it right."""
+        due_at = schedule.timing.next_after(now, self._zone)
+        if state.due_at > due_at and (state.started_at is None or state.started_at > now + _AHEAD):
+            await self._states.postpone(schedule.name, state.due_at, due_at)
+        if state.holder and state.lease_until is not None and state.lease_until > now + _LEASE + _AHEAD:
+            lease = (schedule.name, state.lease_until)
+            # A holder that lives renews it by the clock as it is now.
+            if monotonic() - self._leases_ahead.setdefault(lease, monotonic()) > 2 * _RENEW_SECONDS:
+                del self._leases_ahead[lease]
+                await self._states.renew(schedule.name, state.holder, now)
+        if schedule.is_heavy and _is_left_to_a_job(state) and not await self._has_unended_job(schedule):
+            # A job reports before it ends, which it may have done since the states were read.
+            (found,) = (each for each in await self._states.list_states() if each.name == schedule.name)
+            if _is_left_to_a_job(found):
+                reason = "its job has ended without a result: see tusd-py jobs list --state dead"
+                await self._states.report(schedule.name, RunOutcome.FAILED, reason, found.started_at or now, now)
+
+    async def _has_unended_job(self, schedule: Schedule) -> bool:
+        return await self._job_queue.has_unended(f"schedule {schedule.name}")
 
     def _measure(self, schedule: Schedule, state: ScheduleState) -> None:
         now, is_running = self._ports.clock(), state.outcome is RunOutcome.RUNNING
@@ -127,9 +154,13 @@ class Scheduler:
         else:
             self._late.succeeded(log, schedule.name)
 
-    async def _begin(self, schedule: Schedule) -> None:
+    async def _begin(self, schedule: Schedule, state: ScheduleState) -> None:
         holder = secrets.token_hex(8)
         now = self._ports.clock()
+        if schedule.is_heavy and not state.holder and await self._has_unended_job(schedule):
+            log.warning("schedule skipped: its last run has not ended", extra={"schedule": schedule.name})
+            await self._states.postpone(schedule.name, state.due_at, schedule.timing.next_after(now, self._zone))
+            return
         before = await self._states.claim(schedule.name, holder, now, now + _LEASE)
         if before is None:
             return
@@ -144,7 +175,10 @@ class Scheduler:
         """Run a claimed schedule, renew its lease meanwhile, and record its result."""
         renewing = asyncio.create_task(self._renew(schedule.name, holder))
         try:
-            outcome, detail = await self._perform(schedule, before)
+            if schedule.is_heavy:
+                await self._hand_over(schedule, before, holder)
+                return
+            outcome, detail = await self._perform(schedule)
             now = self._ports.clock()
             due_at = schedule.timing.next_after(now, self._zone)
             await self._states.finish(schedule.name, holder, outcome, detail, now, due_at)
@@ -155,11 +189,17 @@ class Scheduler:
             renewing.cancel()
             self._running.discard(schedule.name)
 
-    async def _perform(self, schedule: Schedule, before: ScheduleState) -> tuple[RunOutcome, str]:
-        if schedule.is_heavy:
-            job = schedule_job(schedule.name, before)
-            await self._job_queue.add_jobs([job], self._ports.clock())
-            return RunOutcome.RUNNING, "a worker does it"
+    async def _hand_over(self, schedule: Schedule, before: ScheduleState, holder: str) -> None:
+        """Add the job that runs a claimed schedule. Its result is the job's to record: it may have ended already."""
+        now = self._ports.clock()
+        if before.holder and before.outcome is not RunOutcome.RUNNING:
+            # The process that died had added the job, which has ended since: what it reported stays.
+            started_at, ended_at = before.started_at or now, before.ended_at or now
+            await self._states.report(schedule.name, before.outcome, before.detail, started_at, ended_at)
+        await self._job_queue.add_jobs([schedule_job(schedule.name, before)], now)
+        await self._states.hand_over(schedule.name, holder, schedule.timing.next_after(now, self._zone))
+
+    async def _perform(self, schedule: Schedule) -> tuple[RunOutcome, str]:
         try:
             return RunOutcome.DONE, await schedule.run(self._ports, self._settings)
         except Exception as error:
@@ -172,6 +212,10 @@ class Scheduler:
             await asyncio.sleep(_RENEW_SECONDS)
             with suppress(Exception):  # the next renewal may succeed; if none does, another process takes over
                 await self._states.renew(name, holder, self._ports.clock() + _LEASE)
+
+
+def _is_left_to_a_job(state: ScheduleState) -> bool:
+    return state.outcome is RunOutcome.RUNNING and not state.holder
 
 
 def schedule_job(name: str, before: ScheduleState) -> NewJob:

@@ -39,6 +39,7 @@ from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.direct import DirectAnswers
+from tusd_py.web.direct_changes import DirectChangeAnswers
 from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
@@ -117,6 +118,7 @@ class Service:
             download_url=self.settings.server.download_url,
             is_draining=lambda: self.active_bodies.is_draining,
             readiness=Readiness(self.ports, self.active_bodies),
+            schedules=frozenset(schedule.name for schedule in enabled_schedules(self.settings)),
             bodies=BodyOpener(self.active_bodies, uploads.body_idle_seconds, uploads.body_rate_min),
         )
 
@@ -297,7 +299,9 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
         locator=service.locator, allow_origins=settings.cors.allow_origins if settings.cors.enabled else ()
     )
     endpoint = PrefixRoute(settings.server.base_path, service.endpoint)
-    direct = DirectAnswers(service.endpoint, settings.server.base_path, service.opened)
+    base_path = settings.server.base_path
+    creations = DirectAnswers(service.endpoint, base_path, service.opened)
+    direct = DirectChangeAnswers(service.endpoint, base_path, service.opened, creations)
     app = ServerApp(endpoint, routes, lifespan, cross_origin, service.download_origin, direct)
     if service.authenticator is not None and settings.cors.enabled:
         cors = settings.cors

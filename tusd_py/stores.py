@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import secrets
 import threading
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tusd_py.contracts.download_urls import DownloadUrls
 from tusd_py.contracts.store import Store, StoreError, StoreUnavailable
-from tusd_py.publishing.names import published_name
+from tusd_py.publishing.names import candidates, published_name, with_random_suffix
 from tusd_py.settings import Settings, without_credentials
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
@@ -18,6 +21,7 @@ from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.client import S3Account, S3Client
 from tusd_py.storage.s3.layout import Keys
 from tusd_py.storage.s3.presign import PresignedDownloads
+from tusd_py.storage.s3.publisher import BucketPublisher
 from tusd_py.storage.s3.store import S3Store
 
 #: Storage in memory is for trials; more than this is refused as a full store.
@@ -46,6 +50,28 @@ def make_store(settings: Settings) -> Store:
         part_bytes_max=s3.part_bytes_max,
         memory_bytes=s3.memory_bytes,
         parallel_parts=s3.parallel_parts,
+        settled={
+            name: value == "yes"
+            for name, value in (("copies_parts", s3.copy_parts), ("is_exclusive", s3.conditional_writes))
+            if value != "auto"
+        },
+    )
+
+
+def make_bucket_publisher(settings: Settings, store: Store) -> BucketPublisher:
+    """The publisher for a target in S3. The store is one in S3, too."""
+    assert isinstance(store, S3Store) and settings.publishing.bucket, "the settings were checked"
+    bucket, prefix = settings.publishing.bucket
+    return BucketPublisher(
+        source=store.client,
+        target=S3Client(replace(_account(settings), bucket=bucket)),
+        keys=_keys(settings),
+        attributes=_attributes(settings),
+        prefix=prefix,
+        name=lambda upload: published_name(settings.publishing.pattern, upload),
+        candidates=candidates,
+        suffixed=with_random_suffix,
+        capabilities=store.capabilities.find,
     )
 
 
@@ -124,27 +150,79 @@ async def store_failure(store: Store) -> str:
         async with asyncio.timeout(_PROBE_SECONDS):
             await store.probe()
     except TimeoutError:
-        return f"no answer within {_PROBE_SECONDS:g} seconds"
+        return _no_answer()
     except StoreError as error:
         return str(error)
     return ""
 
 
-def try_store(settings: Settings) -> str:
-    """``store_failure`` for the store of the settings. Blocks; raises like ``make_store``."""
-    store = make_store(settings)
-    failures = [f"no answer within {_PROBE_SECONDS:g} seconds"]
+async def shortcomings(store: Store) -> list[str]:
+    """What the service behind the store lacks, with the consequences. Takes a bounded time. Raises ``StoreError``."""
+    if not isinstance(store, S3Store):
+        return []
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            return list((await store.capabilities.find()).shortcomings())
+    except TimeoutError:
+        raise StoreUnavailable(_no_answer()) from None
 
-    async def probe() -> None:
+
+def try_store(settings: Settings) -> tuple[str, list[str]]:
+    """``store_failure`` and ``shortcomings`` for the store of the settings. Blocks; raises like ``make_store``."""
+    store = make_store(settings)
+    lacking: list[str] = []
+
+    async def attempt() -> str:
         try:
-            failures[0] = await store_failure(store)
+            failure = await store_failure(store)
+            if not failure:
+                lacking.extend(await shortcomings(store))
+            return failure
         finally:
             await store.close()
 
-    thread = threading.Thread(target=lambda: asyncio.run(probe()), daemon=True)
+    return _failure_of(attempt, 2 * _PROBE_SECONDS + _CLOSE_SECONDS), lacking
+
+
+def try_bucket_publishing(settings: Settings) -> str:
+    """Why nothing can be published in the bucket of the settings; empty if it can. Blocks for a bounded time."""
+    assert settings.publishing.bucket is not None, "the settings name one"
+    bucket, prefix = settings.publishing.bucket
+    client = S3Client(replace(_account(settings), bucket=bucket))
+    key = f"{prefix}.tusd-py-check-{secrets.token_hex(4)}"
+
+    async def attempt() -> str:
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await client.call("put_object", Key=key, Body=b"", **_attributes(settings).of_bytes())
+                await client.call("delete_object", Key=key)
+        except TimeoutError:
+            return _no_answer()
+        finally:
+            await client.close()
+        return ""
+
+    return _failure_of(attempt, _PROBE_SECONDS + _CLOSE_SECONDS)
+
+
+def _failure_of(attempt: Callable[[], Coroutine[Any, Any, str]], seconds: float) -> str:
+    """The failure that ``attempt`` returns or raises, on an event loop of its own, within ``seconds``."""
+    failures = [_no_answer()]
+
+    def run() -> None:
+        try:
+            failures[0] = asyncio.run(attempt())
+        except StoreError as error:
+            failures[0] = str(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(_PROBE_SECONDS + _CLOSE_SECONDS)
+    thread.join(seconds)
     return failures[0]
+
+
+def _no_answer() -> str:
+    return f"no answer within {_PROBE_SECONDS:g} seconds"
 
 
 def describe_bucket(settings: Settings) -> str:

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 #: A job: the future of its result, the call and its arguments; without a call the thread ends.
 _Job = tuple[asyncio.Future[Any], Callable[..., Any] | None, tuple[Any, ...]]
+#: Jobs that were submitted together. A batch may be handed over several times, to threads that help.
+_Batch = deque[_Job]
 #: How long quick calls wait at most for those before them: less than two writes to a disk take.
 HELP_SECONDS = 0.002
 
@@ -55,10 +57,12 @@ class ThreadPool:
         self._count = count
         self._name = name
         self._quick = quick
-        #: Jobs that were submitted together. A batch may be queued several times, for threads that help.
-        self._batches: SimpleQueue[deque[_Job]] = SimpleQueue()
+        self._mutex = threading.Lock()  # held for some instructions only
+        #: Each waiting thread has a queue of its own: several that wait for one are woken one after the other, in vain,
+        #: and take the interpreter from each other. The last one is taken first: its memory is in the caches.
+        self._idle: list[SimpleQueue[_Batch]] = []
+        self._batches: deque[_Batch] = deque()  # for the threads that are busy
         self._threads: list[threading.Thread] = []
-        self._unfinished = 0
         self._unqueued: deque[_Job] = deque()  # submitted in this turn of the event loop
         self._begun: list[deque[_Job]] = []  # batches of which some jobs may not have been taken by a thread
         self._helper: asyncio.TimerHandle | None = None
@@ -73,11 +77,8 @@ class ThreadPool:
         assert not kwargs, "positional arguments only"
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._unfinished += 1
         if not self._quick:
-            self._batches.put(deque([(future, work, args)]))
-            if self._unfinished > len(self._threads):
-                self._start_threads(1)
+            self._hand_over(deque([(future, work, args)]), self._count)
             return future
         if loop is not self._loop:
             # What an event loop that has ended left behind has no caller any more.
@@ -115,8 +116,7 @@ class ThreadPool:
         ends = [loop.create_future() for _ in self._threads]
         for end in ends:
             # A thread takes it after all that was queued before, and finishes first what it has taken.
-            self._unfinished += 1
-            self._batches.put(deque([(end, None, ())]))
+            self._hand_over(deque([(end, None, ())]), 0)
         self._threads.clear()
         return ends
 
@@ -125,9 +125,7 @@ class ThreadPool:
         if not self._unqueued:
             return
         batch, self._unqueued = self._unqueued, deque()
-        self._batches.put(batch)
-        if not self._threads:
-            self._start_threads(1)
+        self._hand_over(batch, 1)
         self._begun.append(batch)
         if self._helper is None and self._loop is not None:
             self._helper = self._loop.call_later(HELP_SECONDS, self._help)
@@ -137,21 +135,38 @@ class ThreadPool:
         self._helper = None
         begun, self._begun = self._begun, []
         for batch in begun:
-            waiting = min(len(batch), self._count)
-            self._start_threads(waiting)
             # Once is enough: a thread that takes a part of the batch goes on until nothing is left of it.
-            for _ in range(waiting):
-                self._batches.put(batch)
+            for _ in range(min(len(batch), self._count)):
+                self._hand_over(batch, self._count)
 
-    def _start_threads(self, count: int) -> None:
-        for number in range(len(self._threads), min(len(self._threads) + count, self._count)):
-            thread = threading.Thread(target=self._serve, name=f"{self._name}-{number}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+    def _hand_over(self, batch: _Batch, threads_max: int) -> None:
+        """Give ``batch`` to an idle thread, or to a new one up to ``threads_max``, or to the first that is ready."""
+        with self._mutex:
+            idle = self._idle.pop() if self._idle else None
+            if idle is None and len(self._threads) >= threads_max:
+                self._batches.append(batch)
+                return
+        if idle is not None:
+            idle.put(batch)
+            return
+        own: SimpleQueue[_Batch] = SimpleQueue()
+        own.put(batch)
+        name = f"{self._name}-{len(self._threads)}"
+        thread = threading.Thread(target=self._serve, args=(own,), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
-    def _serve(self) -> None:
+    def _next_batch(self, own: SimpleQueue[_Batch]) -> _Batch:
+        """What a thread with this queue does next."""
+        with self._mutex:
+            if self._batches:
+                return self._batches.popleft()
+            self._idle.append(own)
+        return own.get()
+
+    def _serve(self, own: SimpleQueue[_Batch]) -> None:
+        batch = own.get()
         while True:
-            batch = self._batches.get()
             while batch:
                 try:
                     future, work, args = batch.popleft()
@@ -171,9 +186,9 @@ class ThreadPool:
                     return
                 del future, work, args, result, error  # an idle thread keeps no body in memory
             del batch
+            batch = self._next_batch(own)
 
     def _finish(self, future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-        self._unfinished -= 1
         if future.cancelled():
             return
         if error is None:

@@ -17,6 +17,7 @@ from tusd_py.access_wiring import access_policy, open_access_ports, quota_policy
 from tusd_py.audit_wiring import audit_trail
 from tusd_py.contracts.hooks import HookFunctions, HookHandler, HookResponse
 from tusd_py.contracts.locker import Locker
+from tusd_py.contracts.publisher import Publisher
 from tusd_py.contracts.store import Store
 from tusd_py.contracts.webhooks import WebhookDeliverer, WebhookEndpoint
 from tusd_py.data_directory import make_data_dir, wake_directory
@@ -45,7 +46,7 @@ from tusd_py.publishing.placement import try_out
 from tusd_py.records.memory import MemoryRecords
 from tusd_py.records.sql.listen import JOBS_CHANNEL, listening
 from tusd_py.settings import Settings
-from tusd_py.stores import make_download_urls, make_store
+from tusd_py.stores import make_bucket_publisher, make_download_urls, make_store
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
 from tusd_py.uploads.expire import Swept, sweep
@@ -194,7 +195,7 @@ async def open_ports(
         empty_sessions=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,
         sniffer=_validator(settings) if settings.validation.early else None,
-        publisher=_publisher(settings) if PUBLISHING.name in settings.steps else None,
+        publisher=_publisher(settings, store) if PUBLISHING.name in settings.steps else None,
         download_urls=make_download_urls(settings, store),
         job_queue=None if database is None else database.job_queue,
         endpoint_states=None if database is None else database.endpoint_states,
@@ -213,8 +214,9 @@ async def close_ports(ports: Ports, settings: Settings) -> None:
         await ports.audit.close()
     await ports.rates.counter.close()
     await ports.locker.close()
-    if ports.download_urls is not None:
-        await ports.download_urls.close()
+    for connected in (ports.download_urls, ports.publisher):
+        if connected is not None:
+            await connected.close()
     await ports.store.close()
     await ports.records.close()
 
@@ -228,8 +230,9 @@ async def abandon_ports(ports: Ports) -> None:
         pass
     if isinstance(ports.locker, FileLocker):
         ports.locker.forget()
-    if ports.download_urls is not None:
-        await ports.download_urls.close()
+    for connected in (ports.download_urls, ports.publisher):
+        if connected is not None:
+            await connected.close()
     await ports.store.close()
 
 
@@ -277,8 +280,10 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def _publisher(settings: Settings) -> DirectoryPublisher:
+def _publisher(settings: Settings, store: Store) -> Publisher:
     publishing = settings.publishing
+    if publishing.bucket is not None:
+        return make_bucket_publisher(settings, store)
     directory = Path(publishing.directory).absolute()
     return DirectoryPublisher(
         directory=directory,

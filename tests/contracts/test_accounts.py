@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tusd_py.model.account import Account, ApiKey, Session
+from tusd_py.model.account import Account, AccountChanges, ApiKey, Session
+from tusd_py.model.audit import AuditEntry, AuditFilter, AuditKind
 from tusd_py.model.codes import AccessCode
 from tusd_py.model.links import Link, LinkKind
 from tusd_py.model.principal import Role, Verb
@@ -48,7 +49,7 @@ async def test_changes_end_sessions(database: SqlDatabase) -> None:
     """A new password and disabling end the sessions and raise the generation; a new hash alone and roles do not."""
     accounts = database.accounts
     await accounts.add(ALICE)
-    assert await accounts.open_session(ALICE, SESSION)
+    assert await accounts.open_session(ALICE, SESSION, sessions_max=9)
     assert await accounts.set_password(ALICE, "h2", revokes=False)
     assert await accounts.set_roles("alice", frozenset({Role.ADMIN}))
     found = await accounts.find("alice")
@@ -60,8 +61,8 @@ async def test_changes_end_sessions(database: SqlDatabase) -> None:
     changed = await accounts.find("alice")
     assert changed is not None
     assert (changed.generation, changed.password_hash) == (1, "h3")
-    assert not await accounts.open_session(found, SESSION)
-    assert await accounts.open_session(changed, SESSION)
+    assert not await accounts.open_session(found, SESSION, sessions_max=9)
+    assert await accounts.open_session(changed, SESSION, sessions_max=9)
     assert await accounts.set_disabled("alice", True, NOW)
     assert await accounts.find_session("s1") is None
     disabled = await accounts.find("alice")
@@ -98,7 +99,7 @@ async def test_rotation_happens_once(database: SqlDatabase) -> None:
     """Of requests that rotate the same session at once, one succeeds."""
     accounts = database.accounts
     await accounts.add(ALICE)
-    await accounts.open_session(ALICE, SESSION)
+    await accounts.open_session(ALICE, SESSION, sessions_max=9)
     rotated = await asyncio.gather(
         *(accounts.rotate(SESSION, f"d{number}", NOW, LATER + timedelta(hours=1)) for number in range(1, 9))
     )
@@ -114,18 +115,65 @@ async def test_expired_sessions_are_forgotten(database: SqlDatabase) -> None:
     """A login deletes what expired before it."""
     accounts = database.accounts
     await accounts.add(ALICE)
-    await accounts.open_session(ALICE, SESSION)
+    await accounts.open_session(ALICE, SESSION, sessions_max=9)
     after = replace(SESSION, id="s2", created_at=LATER + timedelta(seconds=1), expires_at=LATER + timedelta(hours=1))
-    await accounts.open_session(ALICE, after)
+    await accounts.open_session(ALICE, after, sessions_max=9)
     assert await accounts.find_session("s1") is None
     assert await accounts.find_session("s2") is not None
+
+
+async def test_sessions_of_one_account_are_bounded(database: SqlDatabase) -> None:
+    """The session that was not renewed for the longest time ends first; those of others and the new one never do."""
+    accounts = database.accounts
+    await accounts.add(ALICE)
+    await accounts.add(replace(ALICE, id="b1", name="bob"))
+    bob = replace(ALICE, id="b1", name="bob")
+    await accounts.open_session(bob, replace(SESSION, id="bobs", account_id="b1"), sessions_max=3)
+    for number in range(3):
+        at = NOW + timedelta(seconds=number)
+        await accounts.open_session(ALICE, replace(SESSION, id=f"s{number}", rotated_at=at), sessions_max=3)
+    found = await accounts.find_session("s0")
+    assert found is not None
+    assert await accounts.rotate(found[0], "d1", NOW + timedelta(seconds=9), LATER)
+    for number in range(3, 5):
+        at = NOW + timedelta(seconds=10 if number == 3 else 1)  # a clock that was set back
+        await accounts.open_session(ALICE, replace(SESSION, id=f"s{number}", rotated_at=at), sessions_max=3)
+    left = [name for name in ("s0", "s1", "s2", "s3", "s4", "bobs") if await accounts.find_session(name) is not None]
+    assert left == ["s0", "s3", "s4", "bobs"]
+
+
+async def test_several_changes_are_one_transaction(database: SqlDatabase) -> None:
+    """A password, roles and a switch at once: all of it, or nothing if the account has changed since it was read."""
+    accounts, admin = database.accounts, frozenset({Role.ADMIN})
+    await accounts.add(ALICE)
+    await accounts.open_session(ALICE, SESSION, sessions_max=9)
+    assert await accounts.change(ALICE, AccountChanges(), NOW)
+    assert await accounts.change(ALICE, AccountChanges(roles=admin), NOW)
+    assert await accounts.find_session("s1") is not None
+    entries = [
+        AuditEntry(at=NOW, subject="", method="command", verb=verb, kind=AuditKind.ACCOUNT, object_id="alice")
+        for verb in ("set-password", "disable")
+    ]
+    changes = AccountChanges(password_hash="h2", roles=frozenset({Role.VIEWER}), is_disabled=True)
+    assert await accounts.change(ALICE, changes, NOW, entries)
+    changed = await accounts.find("alice")
+    assert changed is not None and changed.generation == 2
+    assert (changed.password_hash, changed.roles, changed.is_disabled) == ("h2", frozenset({Role.VIEWER}), True)
+    assert await accounts.find_session("s1") is None
+    assert not await accounts.change(
+        ALICE, AccountChanges(password_hash="h3", roles=admin, is_disabled=False), NOW, entries
+    )
+    assert await accounts.find("alice") == changed
+    assert not await accounts.change(replace(ALICE, name="carol"), AccountChanges(roles=admin), NOW)
+    recorded = await database.audit_log.list_entries(AuditFilter(), limit=9)
+    assert [each.entry.verb for each in recorded] == ["disable", "set-password"]
 
 
 async def test_deletion_takes_sessions_along(database: SqlDatabase) -> None:
     """A deleted account is gone with its sessions."""
     accounts = database.accounts
     await accounts.add(ALICE)
-    await accounts.open_session(ALICE, SESSION)
+    await accounts.open_session(ALICE, SESSION, sessions_max=9)
     assert await accounts.delete("alice")
     assert not await accounts.delete("alice")
     assert (await accounts.find("alice"), await accounts.find_session("s1")) == (None, None)

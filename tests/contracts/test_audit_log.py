@@ -86,6 +86,54 @@ async def test_entries_are_listed_newest_first_and_by_filter(url: str) -> None:
         assert newest.entry.at == clock()
 
 
+async def test_pages_of_several_filters_examine_a_bounded_number(url: str) -> None:
+    """A page may have few entries although there are more; all pages together have each entry once, newest first."""
+    async with opened(url) as (trail, database, clock):
+        for number in range(6):
+            await record_many(trail, 250, ALICE)
+            clock.move(1)
+            rare = trail.entry(ALICE, "revoke", AuditKind.KEY, f"k{number}", AuditOutcome.REFUSED)
+            await trail.log.append([rare])
+        for matching in (
+            AuditFilter(subject="alice", kind=AuditKind.KEY),
+            AuditFilter(address="192.0.2.7", verb="revoke"),
+            AuditFilter(subject="alice", outcome=AuditOutcome.REFUSED, until=EPOCH + timedelta(seconds=9)),
+        ):
+            found: list[str] = []
+            before, pages = None, 0
+            while pages < 99:
+                page = await database.audit_log.search(matching, before=before, limit=4)
+                found += [each.entry.object_id for each in page.entries]
+                assert len(page.entries) <= 4
+                before, pages = page.next, pages + 1
+                if before is None:
+                    break
+            assert found == [f"k{number}" for number in range(5, -1, -1)]
+            assert pages > 2
+            assert [each.entry.object_id for each in await database.audit_log.list_entries(matching, limit=9)] == found
+        newest = await database.audit_log.search(AuditFilter(kind=AuditKind.KEY), limit=6)
+        assert (len(newest.entries), newest.next) == (6, None)
+        assert (await database.audit_log.search(ALL, before=1, limit=6)).entries == []
+
+
+async def test_a_clock_that_was_set_back_hides_no_entry(url: str) -> None:
+    """Lists are in the order of time; entries of the same time in that of their numbers, on every page once."""
+    async with opened(url) as (trail, database, clock):
+        for seconds in (0, 10, 5, 5, 5, 20, 1):
+            clock.now = EPOCH + timedelta(seconds=seconds)
+            await record_many(trail, 1)
+        everything = await database.audit_log.list_entries(ALL, limit=99)
+        assert [(each.entry.at - EPOCH).seconds for each in everything] == [20, 10, 5, 5, 5, 1, 0]
+        numbers: list[int] = []
+        before = None
+        while page := await database.audit_log.list_entries(ALL, before=before, limit=2):
+            numbers += [each.number for each in page]
+            before = numbers[-1]
+        assert numbers == [each.number for each in everything] == [6, 2, 5, 4, 3, 7, 1]
+        late = AuditFilter(since=EPOCH + timedelta(seconds=5), until=EPOCH + timedelta(seconds=11))
+        assert [each.number for each in await database.audit_log.list_entries(late, limit=9)] == [2, 5, 4, 3]
+
+
 async def test_entry_of_a_change_is_written_with_it(url: str) -> None:
     """Creation, completion and termination are recorded with the record; a change that is refused leaves no entry."""
     async with opened(url) as (trail, database, _):

@@ -78,13 +78,39 @@ async def test_a_run_that_dies_is_taken_over(url: str) -> None:
         assert (state.started_at, state.ended_at) == (NOW + 2 * MINUTE, NOW + 3 * MINUTE)
 
 
-async def test_a_job_reports_its_result(url: str) -> None:
-    """The claim ends at once with RUNNING; the job reports failure and success later."""
+async def test_a_due_time_is_moved_once(url: str) -> None:
+    """Whoever has seen another due time changes nothing; the result of the last run stays."""
+    async with opened(url) as database:
+        states = database.schedule_states
+        await states.plan("backup", "02:00 UTC", NOW)
+        await states.report("backup", RunOutcome.DONE, "fine", NOW, NOW)
+        assert await states.postpone("backup", NOW, NOW + DAY)
+        assert not await states.postpone("backup", NOW, NOW + 2 * DAY)
+        state = await only(database)
+        assert (state.due_at, state.outcome, state.detail) == (NOW + DAY, RunOutcome.DONE, "fine")
+
+
+async def test_a_job_that_is_quick_keeps_its_result(url: str) -> None:
+    """A job may end before its run is handed over to it: that leaves the result as it is."""
     async with opened(url) as database:
         states = database.schedule_states
         await states.plan("backup", "02:00 UTC", NOW)
         await states.claim("backup", "a", NOW, NOW + MINUTE)
-        await states.finish("backup", "a", RunOutcome.RUNNING, "a worker does it", NOW, NOW + DAY)
+        await states.report("backup", RunOutcome.DONE, "fine", NOW, NOW)
+        assert not await states.hand_over("backup", "b", NOW + DAY)
+        assert await states.hand_over("backup", "a", NOW + DAY)
+        state = await only(database)
+        assert (state.due_at, state.outcome, state.detail, state.holder) == (NOW + DAY, RunOutcome.DONE, "fine", "")
+
+
+async def test_a_job_reports_its_result(url: str) -> None:
+    """The claim ends at once; the job reports failure and success later."""
+    async with opened(url) as database:
+        states = database.schedule_states
+        await states.plan("backup", "02:00 UTC", NOW)
+        await states.claim("backup", "a", NOW, NOW + MINUTE)
+        await states.hand_over("backup", "a", NOW + DAY)
+        assert (await only(database)).outcome is RunOutcome.RUNNING
         assert (await only(database)).ended_at is None
         await states.report("backup", RunOutcome.FAILED, "disk full\0 \ud800", NOW, NOW + MINUTE)
         state = await only(database)

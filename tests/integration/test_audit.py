@@ -26,6 +26,7 @@ SETTINGS = {
     "API__ENABLED": "true",
     "AUDIT__ENABLED": "true",
     "AUDIT__DOWNLOADS": "true",
+    "AUDIT__REFUSALS_PER_MINUTE": "100",
     "EVENTS__RECORD": "true",
 }
 ALICE, BOB, ROOT = bearer("alice"), bearer("bob"), bearer("root", roles=["admin"])
@@ -105,6 +106,19 @@ async def test_only_administrators_read_it(server: RunningServer) -> None:
     assert (await request("GET", path, {})).status == 401
     found = await waited_for(server, "kind=server&id=/api/audit&outcome=refused", 2)
     assert sorted(summary(found)) == [" operate refused", "mo operate refused"]
+
+
+async def test_what_stands_in_a_path_is_recorded_only_if_it_is_an_id(server: RunningServer) -> None:
+    """Names of people and secrets in paths do not get into the log; ids do."""
+    given = "0123456789abcdef"
+    for each in ("carol", "tusd_key_0123456789abcdef", "a%0Ab", given):
+        assert (await request("DELETE", f"{server.root}/api/accounts/{each}", bearer("mallory"))).status == 403
+    found = await waited_for(server, "kind=server&subject=mallory&outcome=refused", 4)
+    assert [each["id"] for each in found] == [*["/api/accounts/{name}"] * 3, f"/api/accounts/{given}"]
+    for each in ("K7QX3M", "a" * 40, "0" * 32):
+        assert (await request("HEAD", f"{server.url}{each}", {**TUS, **bearer("mallory")})).status == 404
+    found = await waited_for(server, "kind=upload&subject=mallory&outcome=refused", 3)
+    assert sorted(each["id"] or "" for each in found) == ["", "", "0" * 32]
 
 
 async def test_pages_and_filters(server: RunningServer) -> None:

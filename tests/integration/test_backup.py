@@ -220,11 +220,11 @@ def test_keys_that_were_revoked_since_stay_revoked(tmp_path: Path) -> None:
     key_id = next(json.loads(line)["id"] for line in listed if json.loads(line)["label"] == "revoked")
     assert 0 == command("key", "revoke", key_id, "--data-dir", data, **environ).returncode
     restored = command("restore", target, "--replace", "--data-dir", data)
-    assert "1 api keys: as in the database before" in restored.stdout, restored
+    assert "revoked  1 API key: the database that was replaced says so" in restored.stdout, restored
     assert sorted(keys(data)) == [False, True]
     restored = command("restore", target, "--data-dir", tmp_path / "new")
-    assert "2 api keys: there is no database" in restored.stdout, restored
+    assert "revoked  2 API keys: the data directory had no database that says which" in restored.stdout, restored
     assert keys(tmp_path / "new") == [True, True]
     restored = command("restore", target, "--keep-credentials", "--data-dir", tmp_path / "trusted")
-    assert "api keys" not in restored.stdout, restored
+    assert "API keys" not in restored.stdout, restored
     assert keys(tmp_path / "trusted") == [False, False]

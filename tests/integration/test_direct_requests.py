@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 
 from tests.support.connections import Served, answer, rest, served, until
+from tusd_py.serving.http import starting
 from tusd_py.serving.http.uvicorn_compat import protocol_class
 from tusd_py.settings import ServerSettings
 
@@ -42,8 +43,38 @@ def test_whole_requests_are_offered_before_a_task_starts(server: Served) -> None
     assert one_round * 2 == ends
 
 
+def test_small_body_that_follows_the_head_is_waited_for(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients send head and body in two parts: the request is whole shortly afterwards."""
+    monkeypatch.setattr(starting, "WHOLE_SECONDS", 60.0)
+    with server.connect() as connection:
+        for _ in range(2):
+            connection.sendall(head("POST", "/direct", "Content-Length: 3"))
+            connection.sendall(b"a")
+            connection.sendall(b"bc")
+            assert b" 201 " in answer(connection)
+    assert [(b"abc", "direct")] * 2 == [(each.body, each.ended) for each in server.application.seen]
+
+
+def test_large_body_is_not_waited_for(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts at once, to be received while it arrives."""
+    monkeypatch.setattr(starting, "WHOLE_SECONDS", 60.0)
+    with server.connect() as connection:
+        connection.sendall(head("POST", "/direct", f"Content-Length: {starting.SMALL_BODY_BYTES + 1}"))
+        until(lambda: len(server.application.seen) == 1)
+        connection.sendall(bytes(starting.SMALL_BODY_BYTES + 1))
+        assert b"/direct" in answer(connection)
+
+
+def test_body_of_a_connection_that_ends_is_passed_on(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has arrived of a body that was waited for reaches the application, then the disconnect."""
+    monkeypatch.setattr(starting, "WHOLE_SECONDS", 60.0)
+    with server.connect() as connection:
+        connection.sendall(head("POST", "/direct", "Content-Length: 3") + b"a")
+    until(lambda: [(b"a", "aborted")] == [(each.body, each.ended) for each in server.application.seen])
+
+
 def test_other_requests_are_not_offered(server: Served) -> None:
-    """A body that has not arrived, one that waits for a 100, and a connection that ends after the response."""
+    """A body that does not arrive soon, one that waits for a 100, and a connection that ends after the response."""
     with server.connect() as connection:
         connection.sendall(head("POST", "/direct", "Content-Length: 3") + b"a")
         until(lambda: len(server.application.seen) == 1)

@@ -54,3 +54,13 @@ async def test_the_types_of_a_link_are_among_those_of_its_maker_415(server: Runn
     for types, status in ((["image/png"], 201), (["image/*"], 201), (["text/html"], 415), (["*/*"], 415)):
         answer = await call(server, "POST", "upload-links", {**terms, "types": types}, maker)
         assert answer.status == status, (types, answer)
+
+
+async def test_a_link_of_a_limited_token_says_that_it_needs_a_type_415(server: RunningServer) -> None:
+    """The sentence names the member of the body that is missing, and what it may be."""
+    maker = bearer("alice", types=["image/*", "text/csv"])
+    for metadata in ({}, {"filename": "a.png"}, {"filetype": ""}):
+        answer = await call(server, "POST", "upload-links", {"length_max": 5, "metadata": metadata}, maker)
+        assert answer.status == 415
+        detail = json.loads(answer.body)["detail"]
+        assert "only image/*, text/csv, so metadata must have a filetype that is one of them" in detail

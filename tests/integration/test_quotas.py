@@ -199,6 +199,13 @@ async def test_limits_of_others_over_the_api(server: RunningServer) -> None:
         assert (await put(headers, content)).status == status, content
     assert (await request("GET", url, alice)).status == 403
     assert (await request("GET", f"{server.root}/api/quotas/alice", root)).status == 404
+    for subject in ("address:999", "address:", "address:1.2.3.4%2F24", "address:host", "user:"):
+        for method in ("GET", "PUT", "DELETE"):
+            wrong = await request(method, f"{server.root}/api/quotas/{subject}", {**root, **as_json}, b"{}")
+            assert (wrong.status, json.loads(wrong.body)["code"]) == (400, "ERR_INVALID_REQUEST"), (method, subject)
+    for subject in ("address:2001:db8::7", "address:2001:db8::%2F64", "address:2001:0db8::1%2F64"):
+        shown = json.loads((await request("GET", f"{server.root}/api/quotas/{subject}", root)).body)
+        assert shown["subject"] == "address:2001:db8::/64"
     assert (await request("DELETE", url, vera)).status == 403
     assert (await request("DELETE", url, root)).status == 204
     assert json.loads((await request("GET", url, root)).body)["quotas"][0]["limit"] == 100

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +19,7 @@ import pytest
 from tests.support.content import MIB, content
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
 from tests.support.server import RunningServer, start_server
+from tests.support.waiting import until_now
 
 # The S3 server takes minutes to compile.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
@@ -83,9 +88,9 @@ def append(server: RunningServer, url: str, offset: int, body: bytes) -> Reply:
 
 
 def objects(s3: S3Server) -> list[str]:
-    """The keys in the bucket, without the object that a server writes to find out whether it can."""
+    """The keys in the bucket, without their nonces, and without the object by which a server tries the bucket."""
     listed = s3.client().list_objects_v2(Bucket=BUCKET).get("Contents", ())
-    return [each["Key"] for each in listed if each["Key"] != "probe"]
+    return [each["Key"].partition(".")[0] for each in listed if each["Key"] != "probe"]
 
 
 def test_upload_download_termination(server: RunningServer, s3: S3Server) -> None:
@@ -171,3 +176,41 @@ def test_outage_503(server: RunningServer, s3: S3Server) -> None:
     assert append(server, url, offset, body[offset:]).offset == len(body)
     assert request(server, "GET", url, {}).body == body
     assert request(server, "DELETE", url, {}).status == 204
+
+
+def janitor(server: RunningServer, s3: S3Server, *flags: str) -> list[dict[str, object]]:
+    """What ``tusd-py s3 janitor`` prints beside the running server."""
+    variables = {f"TUSD_PY_{name}": value for name, value in settings(s3).items()}
+    variables["TUSD_PY_STORAGE__DATA_DIR"] = str(server.data_dir)
+    command = [sys.executable, "-m", "tusd_py", "s3", "janitor", "--json", *flags]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_janitor(server: RunningServer, s3: S3Server) -> None:
+    """It removes what a killed server has left of an upload, and the upload goes on with what its record names."""
+    body = bytes(content(46, 12 * MIB))
+    url = create(server, len(body), body[: 6 * MIB])
+    name = url.rsplit("/", 1)[1]
+    client = s3.client()
+    lost = client.create_multipart_upload(Bucket=BUCKET, Key=f"uploads/{name}.lost")["UploadId"]
+    client.upload_part(Bucket=BUCKET, Key=f"uploads/{name}.lost", UploadId=lost, PartNumber=1, Body=b"x")
+    client.put_object(Bucket=BUCKET, Key=f"tails/{name}/lost", Body=b"x")
+    client.put_object(Bucket=BUCKET, Key="uploads/without-record.lost", Body=b"x")
+    client.put_object(Bucket=BUCKET, Key="others/lost", Body=b"x")
+    expected = {f"uploads/{name}.lost", f"tails/{name}/lost", "uploads/without-record.lost"}
+    assert janitor(server, s3) == [], "too young"
+    until_now(
+        lambda: {str(each["key"]) for each in janitor(server, s3, "--older-than", "0s")} == expected,
+        "the janitor finds what is lost",
+        60,
+    )
+    removed = janitor(server, s3, "--older-than", "0s", "--delete")
+    assert {str(each["key"]) for each in removed if each["is_removed"]} == expected
+    assert janitor(server, s3, "--older-than", "0s") == []
+    assert append(server, url, 6 * MIB, body[6 * MIB :]).offset == len(body)
+    assert request(server, "GET", url, {}).body == body
+    assert request(server, "DELETE", url, {}).status == 204
+    assert objects(s3) == ["others/lost"]
+    client.delete_object(Bucket=BUCKET, Key="others/lost")
+    assert not client.list_multipart_uploads(Bucket=BUCKET).get("Uploads")

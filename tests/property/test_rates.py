@@ -6,9 +6,7 @@ import asyncio
 from collections import defaultdict
 from types import SimpleNamespace
 
-import limits.storage.memory
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.virtual_time import VirtualTimeLoop
@@ -28,12 +26,11 @@ CREATIONS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None)
 @given(CREATIONS)
-def test_creations(monkeypatch: pytest.MonkeyPatch, creations: list[tuple[str, str, int]]) -> None:
+def test_creations(creations: list[tuple[str, str, int]]) -> None:
     """A creation is allowed if, and only if, the last minute has fewer allowed ones of its owner and its address."""
     clock = SimpleNamespace(now=1000.25)
-    monkeypatch.setattr(limits.storage.memory, "time", SimpleNamespace(time=lambda: clock.now))
     rate = CreationRate(counter=LocalCounter(lambda: clock.now), per_minute=PER_OWNER, per_address=PER_ADDRESS)
     allowed: dict[str, list[float]] = defaultdict(list)
 

@@ -59,16 +59,15 @@ class Topology:
         given: dict[str, str] = self.compose["services"][service]["environment"]
         return {name: self.local(str(value)) for name, value in given.items()} | self.extra
 
-    def run(self, service: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start ``tusd-py`` with these arguments in the environment of a service; its log goes to a file."""
+    def run(self, service: str, *command: str) -> subprocess.Popen[bytes]:
+        """Start a command in the environment of a service, where ``tusd-py`` is found; its log goes to a file."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
         data = self.directory / service
         data.mkdir(exist_ok=True)
         environment = {**clean, **self.environment(service), "TUSD_PY_STORAGE__DATA_DIR": str(data)}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         with (self.directory / f"{service}.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "tusd_py", *arguments], env=environment, stdout=log, stderr=log
-            )
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     @property
     def endpoint(self) -> str:
@@ -80,9 +79,7 @@ class Topology:
         self.servers[name] = start_server(data, port=port, log=log, variables=self.environment(name))
 
     def start_worker(self, name: str) -> None:
-        (program, *arguments) = self.compose["services"][name]["command"].split()
-        assert "tusd-py" == program
-        self.workers[name] = self.run(name, *arguments)
+        self.workers[name] = self.run(name, *shlex.split(self.compose["services"][name]["command"]))
 
 
 @contextmanager

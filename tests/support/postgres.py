@@ -34,9 +34,14 @@ _OPTIONS = ("fsync=off", "full_page_writes=off", "synchronous_commit=on", "max_c
 
 
 class PostgresServer:
-    """A private cluster in a temporary directory. It listens on a unix socket, and on a free port of the loopback."""
+    """A private cluster in a temporary directory. It listens on a unix socket, and on a free port of the loopback.
 
-    def __init__(self) -> None:
+    ``options`` are settings such as ``"ssl=on"``, beside those of every test. With ``copy_of`` it begins as a standby
+    of a running server.
+    """
+
+    def __init__(self, *options: str, copy_of: PostgresServer | None = None) -> None:
+        self._options = (*_OPTIONS, *options)
         self._bin = _find_programs()
         self._user = user_of_the_server()
         # Not under tmp_path: the path of a socket has at most 107 bytes.
@@ -49,6 +54,20 @@ class PostgresServer:
                 shutil.chown(path, self._user)
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        if copy_of is not None:
+            source = f"host={copy_of.directory} port={copy_of.port} user=tusd application_name=standby"
+            command: list[str | Path] = [
+                self._bin / "pg_basebackup",
+                "-d",
+                source,
+                "-D",
+                self._data,
+                "-R",
+                "-X",
+                "stream",
+            ]
+            self._run([*command, "-c", "fast", "--no-sync"])
+            return
         initdb: list[str | Path] = [self._bin / "initdb", "-D", self._data, "-U", "tusd", "-A", "trust", "-N"]
         self._run([*initdb, "--no-instructions", "-E", "UTF8", "--locale=C.UTF-8"])
 
@@ -60,9 +79,23 @@ class PostgresServer:
         """Where ``database`` is, over TCP."""
         return f"postgresql://tusd@127.0.0.1:{self.port}/{database}"
 
+    def add_file(self, name: str, content: bytes, *, append: bool = False) -> None:
+        """Write a file into the data directory, as the server wants its keys: nobody else may read it."""
+        path = self._data / name
+        with path.open("ab" if append else "wb") as file:
+            file.write(content)
+        path.chmod(0o600)
+        if self._user is not None:
+            shutil.chown(path, self._user)
+
+    def promote(self) -> None:
+        """Make a standby the primary."""
+        with closing(psycopg.connect(self.url("postgres"), autocommit=True)) as connection:
+            connection.execute("SELECT pg_promote(true, 60)")
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        options = [part for option in _OPTIONS for part in ("-c", option)]
+        options = [part for option in self._options for part in ("-c", option)]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [

@@ -112,7 +112,7 @@ def test_commands_are_documented() -> None:
     """``docs/operations.md`` names each command of the program, and no other; ``README.md`` names no other."""
     command = typer.main.get_command(app)
     assert isinstance(command, typer.core.TyperGroup)
-    name = r"tusd-py ([a-z]+(?:-[a-z]+)*)"
+    name = r"tusd-py ([a-z][a-z0-9]*(?:-[a-z]+)*)"
     assert set(command.commands) == set(re.findall(name, text("docs/operations.md")))
     assert set(command.commands) >= set(re.findall(f"^{name}", text("README.md"), re.M))
 

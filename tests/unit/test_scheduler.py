@@ -6,16 +6,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.support.harness import EPOCH, Clock
 from tests.support.waiting import eventually
+from tusd_py import scheduler
 from tusd_py.model.jobs import Job
 from tusd_py.model.schedules import RunOutcome, ScheduleState, parse_timing
-from tusd_py.scheduler import Scheduler
+from tusd_py.scheduler import Scheduler, schedule_job
 from tusd_py.schedules import Schedule
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
@@ -25,6 +26,11 @@ from tusd_py.wiring import close_ports, open_ports
 pytestmark = pytest.mark.anyio
 
 Run = Callable[[Ports, Settings], Awaitable[str]]
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "_POLL_SECONDS", 0.05)
 
 
 class Always:
@@ -172,12 +178,116 @@ async def test_a_late_schedule_is_logged(tmp_path: Path, caplog: pytest.LogCaptu
     schedules = [Schedule("backup", parse_timing("02:00"), runs, is_heavy=True)]
     async with opened(tmp_path, clock) as ports:
         assert ports.schedule_states is not None
+        assert ports.job_queue is not None
         await ports.schedule_states.plan("backup", "02:00 UTC", EPOCH)
         await ports.schedule_states.claim("backup", "a", EPOCH, EPOCH + timedelta(seconds=60))
         due_at = EPOCH + timedelta(days=1)
-        await ports.schedule_states.finish("backup", "a", RunOutcome.RUNNING, "a worker does it", EPOCH, due_at)
+        await ports.schedule_states.hand_over("backup", "a", due_at)
+        await ports.job_queue.add_jobs([schedule_job("backup", await state_of(ports, "backup"))], EPOCH)
         clock.move(1200)
         with caplog.at_level(logging.WARNING):
             async with running(ports, tmp_path, schedules) as metrics:
                 await eventually(lambda: "schedule is late" in caplog.messages)
                 assert metrics._schedules["late_seconds"].labels("backup")._value.get() == 1200
+
+
+async def test_a_run_that_is_due_while_the_last_one_goes_on_is_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that was away for days, or a backup that takes longer than a day, gets one job, not one for each day."""
+    clock, runs = Clock(), Runs()
+    schedules = [Schedule("backup", parse_timing("02:00"), runs, is_heavy=True)]
+    async with opened(tmp_path, clock) as ports:
+        assert ports.schedule_states is not None
+        assert ports.job_queue is not None
+        await ports.schedule_states.plan("backup", "02:00 UTC", clock())
+        with caplog.at_level(logging.WARNING):
+            for days in range(1, 4):
+                async with running(ports, tmp_path, schedules):
+                    await is_due(ports, "backup", EPOCH + timedelta(days=days - 1, hours=2))
+                clock.move(86400)
+        assert len(await ports.job_queue.list_jobs(limit=9)) == 1
+        state = await state_of(ports, "backup")
+        assert (state.outcome, state.started_at) == (RunOutcome.RUNNING, EPOCH)
+        assert caplog.messages.count("schedule skipped: its last run has not ended") == 2
+
+
+async def is_due(ports: Ports, name: str, due_at: datetime) -> None:
+    """Wait until the schedule is due then."""
+    found = await state_of(ports, name)
+    while found.due_at != due_at:
+        await asyncio.sleep(0.01)
+        found = await state_of(ports, name)
+
+
+async def test_a_job_that_ended_without_a_result_is_a_failure(tmp_path: Path) -> None:
+    """A worker that is killed by its run reports nothing, and an operator may delete a job."""
+    clock, runs = Clock(), Runs()
+    schedules = [Schedule("backup", parse_timing("02:00"), runs, is_heavy=True)]
+    async with opened(tmp_path, clock) as ports:
+        assert ports.schedule_states is not None
+        assert ports.job_queue is not None
+        await ports.schedule_states.plan("backup", "02:00 UTC", clock())
+        async with running(ports, tmp_path, schedules):
+            await is_due(ports, "backup", EPOCH + timedelta(hours=2))
+        assert (await state_of(ports, "backup")).outcome is RunOutcome.RUNNING
+        [job] = await ports.job_queue.list_jobs(limit=9)
+        assert await ports.job_queue.delete_job(job.id)
+        async with running(ports, tmp_path, schedules):
+            state = await finished(ports, "backup")
+        assert (state.outcome, state.started_at) == (RunOutcome.FAILED, EPOCH)
+        assert "without a result" in state.detail
+
+
+async def test_a_result_stays_when_a_run_is_taken_over(tmp_path: Path) -> None:
+    """The process that added the job has died before it ended its lease; the job has ended meanwhile."""
+    clock, runs = Clock(), Runs()
+    schedules = [Schedule("backup", parse_timing("02:00"), runs, is_heavy=True)]
+    async with opened(tmp_path, clock) as ports:
+        assert ports.schedule_states is not None
+        assert ports.job_queue is not None
+        await ports.schedule_states.plan("backup", "02:00 UTC", EPOCH)
+        before = await ports.schedule_states.claim("backup", "killed", EPOCH, EPOCH + timedelta(seconds=60))
+        assert before is not None
+        await ports.job_queue.add_jobs([schedule_job("backup", before)], EPOCH)
+        [job] = await ports.job_queue.claim(EPOCH, EPOCH + timedelta(seconds=60), 1)
+        await ports.schedule_states.report("backup", RunOutcome.DONE, "fine", EPOCH, EPOCH)
+        await ports.job_queue.complete(job, EPOCH)
+        clock.move(61)
+        async with running(ports, tmp_path, schedules):
+            await is_due(ports, "backup", EPOCH + timedelta(hours=2))
+        state = await state_of(ports, "backup")
+        assert (state.outcome, state.detail, state.ended_at) == (RunOutcome.DONE, "fine", EPOCH)
+        assert len(await ports.job_queue.list_jobs(limit=9)) == 1
+
+
+async def test_a_clock_that_is_set_back_delays_no_schedule(tmp_path: Path) -> None:
+    """What ran by the clock before is due again by the clock as it is now, not days later."""
+    clock, runs = Clock(), Runs()
+    schedules = [Schedule("seal_audit", parse_timing("every 1 minute"), runs)]
+    async with opened(tmp_path, clock) as ports:
+        clock.move(30 * 86400)
+        async with running(ports, tmp_path, schedules):
+            await is_planned(ports)
+            clock.move(60)
+            await eventually(lambda: runs.count == 1)
+            await finished(ports, "seal_audit")
+        clock.move(-20 * 86400)
+        async with running(ports, tmp_path, schedules):
+            await is_due(ports, "seal_audit", clock() + timedelta(seconds=60))
+            clock.move(60)
+            await eventually(lambda: runs.count == 2)
+
+
+async def test_a_lease_from_before_the_clock_was_set_back_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its holder was killed, and by the new clock its lease lasts for a day: it ends after less than a minute."""
+    monkeypatch.setattr(scheduler, "_RENEW_SECONDS", 0.05)
+    clock, runs = Clock(), Runs()
+    schedules = [Schedule("seal_audit", parse_timing("every 1 minute"), runs)]
+    async with opened(tmp_path, clock) as ports:
+        assert ports.schedule_states is not None
+        await ports.schedule_states.plan("seal_audit", "every 1 minute UTC", EPOCH)
+        until = EPOCH + timedelta(days=1)
+        assert await ports.schedule_states.claim("seal_audit", "killed", EPOCH, until) is not None
+        async with running(ports, tmp_path, schedules):
+            await eventually(lambda: runs.count == 1)

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import isolate, run
+from tests.support.s3_recorder import Asked, recording_s3
 from tests.support.waiting import eventually
 from tusd_py import stores
 from tusd_py.service import Service
 from tusd_py.settings import Settings
 
 _NO_BUCKET = "<Error><Code>NoSuchBucket</Code><Message>none</Message></Error>"
+
 _DENIED = "<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
 
 
@@ -76,20 +78,79 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_check_writes_to_the_bucket() -> None:
     """It writes the empty object of ``/readyz``, and says nothing of the space on this disk."""
-    with service(200) as (url, asked):
-        result = run("check", "--port", "0", **environ(url), S3__PREFIX="a/")
+    with recording_s3() as recorder:
+        result = run("check", "--port", "0", **environ(recorder.url), S3__PREFIX="a/")
     assert 0 == result.exit_code, result.output
-    assert f"ok      the bucket mine at {url} can be written to" in result.output
-    assert ["/mine/a/probe"] == asked
+    assert f"ok      the bucket mine at {recorder.url} can be written to" in result.output
+    assert "/mine/a/probe" == recorder.asked[0].path
     assert "GiB are free" not in result.output
+
+
+def test_check_names_what_the_service_lacks() -> None:
+    """A warning with the consequence for each: the uploads themselves are stored."""
+
+    def refuse(asked: Asked) -> tuple[int, str] | None:
+        if "x-amz-copy-source" in asked.headers or "if-none-match" in asked.headers:
+            return 501, "NotImplemented"
+        return None
+
+    more = {"S3__STORAGE_CLASS": "STANDARD_IA", "S3__ENCRYPTION": "AES256", "S3__TAGS": "a=b"}
+    with recording_s3() as recorder:
+        recorder.refuse = refuse
+        result = run("check", "--port", "0", **environ(recorder.url), **more)
+        settled = run(
+            "check", "--port", "0", **environ(recorder.url), S3__COPY_PARTS="yes", S3__CONDITIONAL_WRITES="yes"
+        )
+    assert 0 == result.exit_code, result.output
+    at = f"WARN    the bucket mine at {recorder.url}: it"
+    for each in ("cannot copy parts", "has no conditional writes", "ignores s3.storage_class", "ignores s3.encryption"):
+        assert f"{at} {each}" in result.output
+    assert f"{at} ignores s3.tags" in result.output
+    assert at not in settled.output
+    deleted = [asked.path for asked in recorder.asked if asked.method == "DELETE"]
+    assert len(set(deleted)) == 2, "the objects that tried it are removed"
+
+
+def test_check_refuses_attributes_that_the_service_does_not_know() -> None:
+    """Every upload would fail: it exits with 2."""
+
+    def refuse(asked: Asked) -> tuple[int, str] | None:
+        return (400, "InvalidStorageClass") if "x-amz-storage-class" in asked.headers else None
+
+    with recording_s3() as recorder:
+        recorder.refuse = refuse
+        result = run("check", "--port", "0", **environ(recorder.url), S3__STORAGE_CLASS="SLOW")
+    assert 2 == result.exit_code, result.output
+    assert "objects with the attributes of [s3] are refused (S3 answered 400 InvalidStorageClass)" in result.output
+
+
+def test_check_publishes_in_a_bucket() -> None:
+    """It writes an object where uploads would be published, and removes it."""
+    more = {"PUBLISHING__DIRECTORY": "s3://published/in/"}
+    with recording_s3() as recorder:
+        result = run("check", "--port", "0", **environ(recorder.url), **more)
+        recorder.refuse = lambda asked: (404, "NoSuchBucket") if asked.path.startswith("/published/") else None
+        refused = run("check", "--port", "0", **environ(recorder.url), **more)
+    assert 0 == result.exit_code, result.output
+    assert "ok      uploads are published in s3://published/in/" in result.output
+    tried = [(asked.method, asked.path) for asked in recorder.asked if asked.path.startswith("/published/")][:2]
+    assert [method for method, _ in tried] == ["PUT", "DELETE"]
+    assert tried[0][1] == tried[1][1]
+    assert tried[0][1].startswith("/published/in/.tusd-py-check-")
+    assert 2 == refused.exit_code, refused.output
+    assert "NOT OK  nothing can be published in s3://published/in/: the bucket does not exist" in refused.output
 
 
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
-    [(404, _NO_BUCKET, "the bucket does not exist"), (403, _DENIED, "S3 answered 403 AccessDenied")],
+    [
+        (404, _NO_BUCKET, "the bucket does not exist: create it, or change s3.bucket"),
+        (403, _DENIED, "S3 answered 403 AccessDenied: the credentials lack the permission s3:PutObject for mine"),
+        (404, "<html>Not here", "the answer is 404 without a code of S3: check s3.endpoint_url"),
+    ],
 )
 def test_check_says_what_the_service_refuses(status: int, body: str, expected: str) -> None:
-    """A bucket that does not exist, or is not ours, exits with 2."""
+    """Each common mistake has a sentence that names the setting; it exits with 2."""
     with service(status, body) as (url, _):
         result = run("check", "--port", "0", **environ(url))
     assert 2 == result.exit_code, result.output
@@ -136,4 +197,6 @@ async def test_server_warns_of_its_bucket(tmp_path: Path, caplog: pytest.LogCapt
         finally:
             await running.close()
     [record] = [each for each in caplog.records if each.message == "uploads cannot be stored"]
-    assert f"the bucket mine at {url}: the bucket does not exist" == vars(record)["advice"]
+    assert (
+        f"the bucket mine at {url}: the bucket does not exist: create it, or change s3.bucket" == vars(record)["advice"]
+    )

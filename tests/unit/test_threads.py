@@ -100,6 +100,15 @@ async def test_quick_call_that_hangs_delays_the_others_for_a_moment() -> None:
     await threads.close()
 
 
+@pytest.mark.anyio
+async def test_pool_works_again_after_close() -> None:
+    """It starts new threads."""
+    pool = ThreadPool(2, "test")
+    for _ in range(2):
+        assert [1, 2, 3] == await asyncio.gather(*(pool.run(abs, -each) for each in (1, 2, 3)))
+        await pool.close()
+
+
 def test_call_that_outlives_its_event_loop() -> None:
     """Its result is dropped, and its thread serves the next event loop."""
     threads = ThreadPool(1, "test")

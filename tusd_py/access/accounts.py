@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tusd_py.access.passwords import PASSWORD_CHARACTERS_MAX, Passwords
 from tusd_py.contracts.accounts import Accounts
-from tusd_py.model.account import Account, account_name
+from tusd_py.model.account import Account, AccountChanges, account_name
 from tusd_py.model.audit import AuditEntry
 from tusd_py.model.principal import Role
 
@@ -20,6 +20,10 @@ class AccountProblem(Exception):
 
 class AccountExists(AccountProblem):
     """There is an account with this name."""
+
+
+class AccountChanged(AccountProblem):
+    """Another request has changed or deleted the account at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,22 @@ class AccountEditor:
             raise AccountProblem(f"there is no account named {name}")
         new_hash = await self._hash(password)
         if not await self.accounts.set_password(account, new_hash, revokes=True, audit=audit):
-            raise AccountProblem(f"the account {name} was changed by another request at the same time: try again")
+            raise _changed(name)
+
+    async def change(
+        self,
+        account: Account,
+        *,
+        password: str | None,
+        roles: frozenset[Role] | None,
+        is_disabled: bool | None,
+        audit: Sequence[AuditEntry] = (),
+    ) -> None:
+        """Change what is not ``None``, all of it or nothing. Raises ``AccountProblem``, ``AccountChanged``."""
+        password_hash = None if password is None else await self._hash(password)
+        changes = AccountChanges(password_hash=password_hash, roles=roles, is_disabled=is_disabled)
+        if not await self.accounts.change(account, changes, self.clock(), audit):
+            raise _changed(account.name)
 
     async def _hash(self, password: str) -> str:
         if not self.characters_min <= len(password) <= PASSWORD_CHARACTERS_MAX:
@@ -60,6 +79,10 @@ class AccountEditor:
                 "characters"
             )
         return await self.passwords.hash(password)
+
+
+def _changed(name: str) -> AccountChanged:
+    return AccountChanged(f"the account {name} was changed by another request at the same time: try again")
 
 
 def checked_name(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ _WRITE_SECONDS = 1.0
 #: Clients whose refusals are counted one by one; the one that was refused least recently is forgotten first.
 _CLIENTS_MAX = 10_000
 _WINDOW_SECONDS = 60.0
+#: Ids of uploads, links, codes, keys and sessions. An access code itself is shorter.
+_GIVEN_ID = re.compile(r"[0-9a-f]{16,32}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -167,6 +170,14 @@ class AuditTrail:
         if (now - found.begun_at).total_seconds() >= _WINDOW_SECONDS:
             return _Refusals(now, unrecorded=found.unrecorded)
         return found
+
+
+def requested_id(text: str) -> str:
+    """The id in a refused request, for the audit log: empty unless it has the form of an id that this server gives.
+
+    A client can put anything there, also a secret or the name of a person.
+    """
+    return text if _GIVEN_ID.fullmatch(text) else ""
 
 
 def actor_of(caller: Caller) -> AuditActor:

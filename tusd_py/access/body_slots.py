@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 from tusd_py.protocol.access_errors import TooManyBodies
 
@@ -31,41 +30,77 @@ class BodySlots:
         """
         slots = self._subjects.get(subject)
         if slots is None:
-            slots = self._subjects[subject] = _SubjectSlots(asyncio.Semaphore(self._running_max))
+            slots = self._subjects[subject] = _SubjectSlots(self._running_max)
         if slots.users >= self._running_max + WAITING_MAX:
             raise TooManyBodies(self._running_max)
         slots.users += 1
         try:
-            shares = bool(upload_id) and slots.holders[upload_id] > 0
-            if not shares:
-                await self._wait(slots)
-                if upload_id and slots.holders[upload_id] > 0:
-                    # Another request for this upload has waited as well, and got its slot first.
-                    slots.semaphore.release()
-            slots.holders[upload_id] += 1
+            if not slots.enter(upload_id):
+                await self._wait(slots, upload_id)
             try:
                 yield
             finally:
-                slots.holders[upload_id] -= 1
-                if not upload_id or not slots.holders[upload_id]:
-                    slots.semaphore.release()
-                if not slots.holders[upload_id]:
-                    del slots.holders[upload_id]
+                slots.leave(upload_id)
         finally:
             slots.users -= 1
             if not slots.users:
                 del self._subjects[subject]
 
-    async def _wait(self, slots: _SubjectSlots) -> None:
+    async def _wait(self, slots: _SubjectSlots, upload_id: str) -> None:
+        """Wait until the request has entered. Raises ``TooManyBodies`` after ``wait_seconds``."""
+        entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = (upload_id, entered)
+        slots.waiting.append(waiter)
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await slots.semaphore.acquire()
-        except TimeoutError:
-            raise TooManyBodies(self._running_max) from None
+                await entered
+        except BaseException as error:
+            if waiter in slots.waiting:
+                slots.waiting.remove(waiter)
+            else:
+                slots.leave(upload_id)  # it was let in at the same moment
+            if isinstance(error, TimeoutError):
+                raise TooManyBodies(self._running_max) from None
+            raise
 
 
-@dataclass(slots=True)
 class _SubjectSlots:
-    semaphore: asyncio.Semaphore
-    users: int = 0  # that hold a slot or wait for one
-    holders: Counter[str] = field(default_factory=Counter)  # requests by upload, of those that hold slots
+    """The slots of one subject, and the requests that wait for one, in their order."""
+
+    def __init__(self, free: int) -> None:
+        self.users = 0  # that hold a slot or wait for one
+        self.waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+        self._free = free
+        self._holders: Counter[str] = Counter()  # requests that have entered, by upload
+
+    def enter(self, upload_id: str) -> bool:
+        """Let a request in if it shares the slot of its upload, or if one is free and no other request waits."""
+        shares = bool(upload_id) and self._holders[upload_id] > 0
+        if not shares:
+            if not self._free or self.waiting:
+                return False
+            self._free -= 1
+        self._holders[upload_id] += 1
+        return True
+
+    def leave(self, upload_id: str) -> None:
+        """Let out a request that has entered, and others in if that makes a slot free."""
+        self._holders[upload_id] -= 1
+        is_last = not self._holders[upload_id]
+        if is_last:
+            del self._holders[upload_id]
+        if is_last or not upload_id:
+            self._free += 1
+            self._let_in()
+
+    def _let_in(self) -> None:
+        while self._free and self.waiting:
+            first, _ = self.waiting[0]
+            self._free -= 1
+            # With the first one all others for its upload: they take it over from each other.
+            together = [waiter for waiter in self.waiting if first and waiter[0] == first] or [self.waiting[0]]
+            for waiter in together:
+                self.waiting.remove(waiter)
+                self._holders[first] += 1
+                if not waiter[1].done():
+                    waiter[1].set_result(None)

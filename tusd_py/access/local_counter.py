@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict, deque
 from collections.abc import Callable
-
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from tusd_py.model.rates import Rate
 
+#: Keys that are remembered at once; the one that has acted least recently is forgotten first.
+KEYS_MAX = 100_000
+#: How many keys whose acts are out of their window each act forgets: more than it adds.
+_FORGOTTEN_AT_ONCE = 2
+
 
 class LocalCounter:
-    """See ``RateCounter``. A restart forgets the counts; what is older than its window is not remembered."""
+    """See ``RateCounter``. A restart forgets the counts; a change of the machine's time has no effect.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+    The storage of the library ``limits`` for one process keeps every key it has ever seen, and looks at all of them
+    after each act: 8 ms of CPU with 100,000 addresses.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        # The times of the last acts by rate and key; a key that acts moves to the end.
+        self._acts: OrderedDict[tuple[Rate, str], deque[float]] = OrderedDict()
 
     async def hit(self, rate: Rate, key: str) -> float:
-        item = item_of(rate)
-        return 0.0 if self._limiter.hit(item, key) else self._reset_seconds(item, key)
+        if wait := self._wait_seconds(rate, key):
+            return wait
+        acts = self._acts.get((rate, key))
+        if acts is None:
+            acts = self._acts[rate, key] = deque(maxlen=rate.amount)
+        acts.append(self._clock())
+        self._acts.move_to_end((rate, key))
+        self._forget_old()
+        return 0.0
 
     async def wait_seconds(self, rate: Rate, key: str) -> float:
-        item = item_of(rate)
-        return 0.0 if self._limiter.test(item, key) else self._reset_seconds(item, key)
+        return self._wait_seconds(rate, key)
 
     async def forget(self, rate: Rate, key: str) -> None:
-        self._limiter.clear(item_of(rate), key)
+        self._acts.pop((rate, key), None)
 
     async def close(self) -> None:
         """There are no connections."""
 
-    def _reset_seconds(self, item: RateLimitItem, key: str) -> float:
-        return seconds_until(self._limiter.get_window_stats(item, key).reset_time, self._clock())
+    def _wait_seconds(self, rate: Rate, key: str) -> float:
+        acts = self._acts.get((rate, key))
+        if acts is None or len(acts) < rate.amount:
+            return 0.0
+        return max(0.0, acts[0] + rate.seconds - self._clock())
 
-
-def item_of(rate: Rate) -> RateLimitItem:
-    """``rate`` as the library names it."""
-    return RateLimitItemPerSecond(rate.amount, rate.seconds)
-
-
-def seconds_until(reset_time: float, now: float) -> float:
-    """How long a client waits until its oldest act is out of the window; never 0, which would permit the next one."""
-    return max(0.001, reset_time - now)
+    def _forget_old(self) -> None:
+        now = self._clock()
+        for _ in range(_FORGOTTEN_AT_ONCE):
+            (rate, key), acts = next(iter(self._acts.items()))
+            if acts[-1] + rate.seconds > now and len(self._acts) <= KEYS_MAX:
+                break
+            del self._acts[rate, key]

@@ -45,7 +45,7 @@ class IssuedTokens:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logins:
     """Log in, renew tokens and log out. Access tokens last for ``access_seconds``, a session since its last renewal
-    for ``session_seconds``.
+    for ``session_seconds``. Of one account ``sessions_max`` are open at once.
     """
 
     accounts: Accounts
@@ -55,6 +55,7 @@ class Logins:
     clock: Callable[[], datetime]
     access_seconds: int
     session_seconds: int
+    sessions_max: int
 
     async def login(self, name: str, password: str, address: str, trail: AuditTrail | None = None) -> IssuedTokens:
         """Open a session. Raises ``LoginRefused``, the same for every reason, or ``TooManyLogins``."""
@@ -94,7 +95,7 @@ class Logins:
         )
         actor = AuditActor(account.name, METHOD, address)
         audit = entries(trail, actor, "login", AuditKind.SESSION, session_id)
-        if not await self.accounts.open_session(account, session, audit):
+        if not await self.accounts.open_session(account, session, sessions_max=self.sessions_max, audit=audit):
             raise LoginRefused  # the password was changed, or the account disabled, since it was read
         log.info("logged in", extra={"event": "logged_in", "account": name, "client": address})
         return self._issued(account, session_id, refresh_token, now)

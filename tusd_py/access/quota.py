@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 
+from tusd_py.model.addresses import client_key, parse_address
 from tusd_py.model.caller import Caller
+from tusd_py.model.ids import is_owner
 from tusd_py.model.principal import Principal
 from tusd_py.model.quota import (
     ExhaustedQuota,
@@ -133,6 +135,29 @@ def own_limits_of(principal: Principal) -> QuotaLimits | None:
 def subject_of(owner: str, address: str) -> str:
     """The name under which an owner, or else an anonymous client at ``address``, is charged."""
     return f"user:{owner}" if owner else f"address:{address}"
+
+
+def parse_subject(text: str) -> str:
+    """The subject that ``text`` names, as it is charged: an address of IPv6 is its /64.
+
+    Raises ``ValueError`` with a sentence: it is no subject, or no client can have this name.
+    """
+    kind, _, name = text.partition(":")
+    if kind == "user":
+        if not name or not is_owner(name):
+            raise ValueError("an owner is a text of 1 to 255 characters without control characters")
+        return text
+    if kind != "address":
+        raise UnknownSubject("a subject is user:OWNER or address:ADDRESS")
+    address, slash, prefix = name.partition("/")
+    parsed = parse_address(address)
+    if parsed is None or (slash and (prefix != "64" or parsed.version == 4)):
+        raise ValueError("an address is one such as 192.0.2.7 or 2001:db8::1, or a network of IPv6 that ends with /64")
+    return f"address:{client_key(parsed)}"
+
+
+class UnknownSubject(ValueError):
+    """Neither an owner nor an address."""
 
 
 def charged_bytes(upload: Upload) -> int:

@@ -26,7 +26,8 @@ class CreationRate:
     async def ensure_allowed(self, owner: str, address: str) -> None:
         """Count a creation. Raises ``TooManyCreations``, which says when the next one is allowed.
 
-        A creation that is refused counts for neither limit, however often the client repeats it.
+        A creation that is refused counts for neither limit, however often the client repeats it. Only where several
+        processes count the last one of an address at the same moment, those that are refused count for their owners.
         """
         limits = [
             (Rate(amount), f"create {name}")

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic, time
 
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
@@ -14,8 +15,9 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from tusd_py.access.local_counter import LocalCounter, item_of, seconds_until
+from tusd_py.access.local_counter import LocalCounter
 from tusd_py.model.rates import Rate
+from tusd_py.model.tls import tls_problem
 
 log = logging.getLogger(__name__)
 
@@ -73,16 +75,18 @@ class RedisCounter:
         await self._pool.disconnect()
 
     async def _hit(self, rate: Rate, key: str) -> float:
-        return 0.0 if await self._limiter.hit(item_of(rate), key) else await self._reset_seconds(rate, key)
+        return 0.0 if await self._limiter.hit(_item(rate), key) else await self._reset_seconds(rate, key)
 
     async def _wait_seconds(self, rate: Rate, key: str) -> float:
-        return 0.0 if await self._limiter.test(item_of(rate), key) else await self._reset_seconds(rate, key)
+        return 0.0 if await self._limiter.test(_item(rate), key) else await self._reset_seconds(rate, key)
 
     async def _reset_seconds(self, rate: Rate, key: str) -> float:
-        return seconds_until((await self._limiter.get_window_stats(item_of(rate), key)).reset_time, time())
+        stats = await self._limiter.get_window_stats(_item(rate), key)
+        # Never 0, which would permit the next one, nor more than the window because of clocks that differ.
+        return min(max(0.001, stats.reset_time - time()), rate.seconds)
 
     async def _forget(self, rate: Rate, key: str) -> float:
-        await self._limiter.clear(item_of(rate), key)
+        await self._limiter.clear(_item(rate), key)
         return 0.0
 
     async def _ask(self, redis: Callable[[], Awaitable[float]], local: Callable[[], Awaitable[float]]) -> float:
@@ -108,5 +112,11 @@ class RedisCounter:
             # The class only, where the text may repeat the URL.
             cause = error.__cause__ or error
             log.warning(
-                "Redis cannot count rates, each server process counts for itself meanwhile: %s", type(cause).__name__
+                "Redis cannot count rates, each server process counts for itself meanwhile: %s",
+                tls_problem("Redis", str(cause)) or type(cause).__name__,
             )
+
+
+def _item(rate: Rate) -> RateLimitItem:
+    """``rate`` as the library names it."""
+    return RateLimitItemPerSecond(rate.amount, rate.seconds)

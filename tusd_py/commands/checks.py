@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tusd_py.authenticators import (
     allowed_algorithms,
@@ -28,12 +28,13 @@ from tusd_py.contracts.validator import ValidatorUnavailable
 from tusd_py.data_directory import exposed_data
 from tusd_py.databases import is_records_in_use, pending_migrations, records_damage, try_records
 from tusd_py.model.text import valid_unicode
+from tusd_py.model.tls import tls_problem
 from tusd_py.service import page_options
 from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
 from tusd_py.settings import Settings, describe_database, without_credentials
 from tusd_py.settings.loading import is_confidential
-from tusd_py.stores import describe_bucket, try_store
+from tusd_py.stores import describe_bucket, try_bucket_publishing, try_store
 from tusd_py.wiring import ensure_libmagic, has_backups, is_private_literal, needs_worker, subscriptions, try_publishing
 
 #: With less free space the disk store refuses every upload.
@@ -123,12 +124,14 @@ def _bucket(settings: Settings) -> Iterator[Check]:
     if settings.storage.kind != "s3":
         return
     try:
-        failure = try_store(settings)
+        failure, lacking = try_store(settings)
     except StoreUnavailable as error:
         yield Check(False, str(error))
         return
     bucket = describe_bucket(settings)
     yield Check(False, f"{bucket}: {failure}") if failure else Check(True, f"{bucket} can be written to")
+    for each in lacking:
+        yield warning(f"{bucket}: {each}")
 
 
 def _free_space(settings: Settings, data_dir: Path, free: int) -> Check:
@@ -233,10 +236,22 @@ def _redis_at(url: str, setting: str) -> Check:
     parts = urlsplit(url)
     # Only the host and port, or the path of a socket: a URL may contain passwords in several places.
     name = unquote(parts.path) if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
-    problem = _ping_redis(url)
+    problem = _missing_file(url) or _ping_redis(url)
     if problem is None:
         return Check(True, f"Redis at {name} answers and can be written to")
     return Check(False, f"Redis at {name} cannot be used ({problem}): start it, or change {setting}")
+
+
+def _missing_file(url: str) -> str | None:
+    """What is wrong with the files that the URL names; the library's own error does not name them."""
+    for name, value in parse_qsl(urlsplit(url).query):
+        if name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+            try:
+                with open(value, "rb"):
+                    pass
+            except OSError as error:
+                return f"{name} in its URL is {value}: {error.strerror}"
+    return None
 
 
 def _ping_redis(url: str) -> str | None:
@@ -265,7 +280,7 @@ def _ping_redis(url: str) -> str | None:
         except AuthenticationError:
             problems[0] = "it refuses the login: check the password in the URL"
         except (RedisError, OSError, ValueError) as error:  # ValueError: the URL has a port that is not a number
-            problems[0] = without_credentials(str(error))
+            problems[0] = tls_problem("it", str(error)) or without_credentials(str(error))
         else:
             problems.clear()
 
@@ -285,7 +300,9 @@ def _steps(settings: Settings) -> Iterator[Check]:
             yield Check(False, str(error))
         else:
             yield Check(True, "libmagic is available to detect the types of uploads")
-    if settings.publishing.directory:
+    if settings.publishing.bucket is not None:
+        yield _publishing_bucket(settings)
+    elif settings.publishing.directory:
         directory = Path(settings.publishing.directory)
         existing = _existing(directory)
         if not _is_writable(existing):
@@ -294,6 +311,17 @@ def _steps(settings: Settings) -> Iterator[Check]:
             )
         else:
             yield _placing(directory)
+
+
+def _publishing_bucket(settings: Settings) -> Check:
+    target = settings.publishing.directory
+    try:
+        failure = try_bucket_publishing(settings)
+    except StoreUnavailable as error:
+        failure = str(error)
+    if failure:
+        return Check(False, f"nothing can be published in {target}: {failure}")
+    return Check(True, f"uploads are published in {target}")
 
 
 def _placing(directory: Path) -> Check:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: The largest first; a size of 1,500 MB is no whole number of GB.
+_UNITS = (("TB", 1000**4), ("GB", 1000**3), ("MB", 1000**2), ("kB", 1000))
 #: Of a number of files that the database can store.
 _DIGITS_MAX = 18
 
@@ -51,7 +53,7 @@ def show(subject: Subject, as_json: AsJson = False, config: Config = None, data_
     policy, now = quota_policy(settings), utc_now()
     if policy is None:
         fail(["quotas are off: set quotas.enabled"])
-    _check(subject)
+    subject = _checked(subject)
 
     async def run(ledger: QuotaLedger) -> list[dict[str, object]]:
         limits = await ledger.find_limits(subject) or policy.limits
@@ -62,8 +64,9 @@ def show(subject: Subject, as_json: AsJson = False, config: Config = None, data_
         if as_json:
             say(json.dumps({"subject": subject, **view}))
         else:
-            limit = "none" if view["limit"] is None else view["limit"]
-            say(f"{view['quota']:<16} used {view['used']}  reserved {view['reserved']}  limit {limit}")
+            quota = str(view["quota"])
+            used, reserved, limit = (_amount(quota, view[name]) for name in ("used", "reserved", "limit"))
+            say(f"{quota:<16}  used {used}  reserved {reserved}  limit {limit}")
 
 
 @app.command("set")
@@ -85,7 +88,7 @@ def set_limits(
     from tusd_py.model.quota import QuotaLimits
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
-    _check(subject)
+    subject = _checked(subject)
     given = {
         "bytes_per_day": bytes_per_day,
         "bytes_per_month": bytes_per_month,
@@ -111,9 +114,10 @@ def set_limits(
     if limits is None:
         say(f"{subject} has the limits of the settings")
         return
-    shown = [("bytes_per_day", "a day"), ("bytes_per_month", "a month")]
-    shown += [(name, "") for name in given if name not in dict(shown) and getattr(limits, name) is not None]
-    say(f"{subject}: " + ", ".join(_text(name, getattr(limits, name), period) for name, period in shown))
+    for name in given:
+        limit = getattr(limits, name)
+        if limit is not None or name.startswith("bytes_per"):
+            say(f"{subject}  {name:<16}  limit {_amount(name, limit)}")
 
 
 @app.command("reconcile")
@@ -136,9 +140,15 @@ def reconcile(repair: Repair = False, config: Config = None, data_dir: DataDir =
         raise typer.Exit(1)
 
 
-def _check(subject: str) -> None:
-    if not subject.startswith(("user:", "address:")):
-        fail([f"a subject is user:OWNER or address:ADDRESS; did you mean user:{subject}?"])
+def _checked(subject: str) -> str:
+    from tusd_py.access.quota import UnknownSubject, parse_subject
+
+    try:
+        return parse_subject(subject)
+    except UnknownSubject as error:
+        fail([f"{error}; did you mean user:{subject}?"])
+    except ValueError as error:
+        fail([str(error)])
 
 
 def _limit(name: str, text: str) -> int | None:
@@ -159,10 +169,16 @@ def _limit(name: str, text: str) -> int | None:
     return size
 
 
-def _text(name: str, limit: int | None, period: str) -> str:
-    if period:
-        return f"no limit {period}" if limit is None else f"{limit} bytes {period}"
-    return f"{name.replace('_', ' ')} {limit}"
+def _amount(quota: str, value: object) -> str:
+    """A number of bytes as a size that a limit may be given as, where that is exact; numbers of files as they are."""
+    if value is None:
+        return "none"
+    if not isinstance(value, int) or not quota.startswith("bytes"):
+        return str(value)
+    for unit, size in _UNITS:
+        if value and value % size == 0:
+            return f"{value // size}{unit}"
+    return f"{value} bytes"
 
 
 def _call(settings: Settings, use: Callable[[QuotaLedger], Awaitable[T]]) -> T:

@@ -20,6 +20,18 @@ KeepCredentials = Annotated[
     ),
 ]
 _SHOWN_MAX = 10
+_WHY_KNOWN = "the database that was replaced says so"
+_WHY_UNKNOWN = (
+    "the data directory had no database that says which of them were revoked since the backup; to accept them, restore "
+    "with --keep-credentials"
+)
+_NAMES = {
+    "api_keys": ("API key", "API keys"),
+    "links": ("link", "links"),
+    "access_codes": ("access code", "access codes"),
+    "account_sessions": ("session", "sessions"),
+    "accounts": ("account", "accounts"),
+}
 
 
 def restore(
@@ -57,8 +69,7 @@ def restore(
     if result.replaced:
         say(f"before   {result.replaced}: delete it once you have checked the restored server")
     if revoked := _describe(result.revoked):
-        why = "as in the database before" if result.knew_revocations else "there is no database that says what was"
-        say(f"revoked  {revoked}: {why}")
+        say(f"revoked  {revoked}: {_WHY_KNOWN if result.knew_revocations else _WHY_UNKNOWN}")
     if missing:
         shown = ", ".join(missing[:_SHOWN_MAX]) + (" ..." if len(missing) > _SHOWN_MAX else "")
         say(f"missing  {len(missing)} uploads have fewer bytes than their records: {shown}")
@@ -67,4 +78,4 @@ def restore(
 
 
 def _describe(revoked: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {table.replace('_', ' ')}" for table, count in revoked.items() if count)
+    return ", ".join(f"{count} {_NAMES[table][count != 1]}" for table, count in revoked.items() if count)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tusd_py.model.account import Account, ApiKey, Session
+from tusd_py.model.account import Account, AccountChanges, ApiKey, Session
 from tusd_py.model.audit import AuditEntry
 from tusd_py.model.principal import Role
 
@@ -43,12 +43,23 @@ class Accounts(Protocol):
         """Change the roles. False if there is none."""
         ...
 
+    async def change(
+        self, account: Account, changes: AccountChanges, now: datetime, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
+        """Make all ``changes`` in one transaction, each as the call above does it. False if the account has changed."""
+        ...
+
     async def delete(self, name: str) -> bool:
         """Delete the account with its sessions. False if there is none."""
         ...
 
-    async def open_session(self, account: Account, session: Session, audit: Sequence[AuditEntry] = ()) -> bool:
-        """Add a session, note the login, and forget expired sessions. False if the account has changed."""
+    async def open_session(
+        self, account: Account, session: Session, *, sessions_max: int, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
+        """Add a session, note the login, and forget expired sessions. False if the account has changed.
+
+        The account then has ``sessions_max`` sessions at most: those end that were not renewed for the longest time.
+        """
         ...
 
     async def find_session(self, session_id: str) -> tuple[Session, Account] | None:

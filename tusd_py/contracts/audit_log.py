@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tusd_py.model.audit import AuditEntry, AuditFilter, RecordedEntry, Seal
+from tusd_py.model.audit import AuditEntry, AuditFilter, AuditPage, RecordedEntry, Seal
 
 
 class AuditLog(Protocol):
@@ -23,7 +23,11 @@ class AuditLog(Protocol):
     async def list_entries(
         self, matching: AuditFilter, *, before: int | None = None, limit: int
     ) -> list[RecordedEntry]:
-        """The newest entries that match, newest first; with ``before`` those with lower numbers."""
+        """The newest entries that match, newest first; with ``before`` those older than the entry of this number."""
+        ...
+
+    async def search(self, matching: AuditFilter, *, before: int | None = None, limit: int) -> AuditPage:
+        """The same, page by page: each examines a bounded number of entries, and may have fewer than ``limit``."""
         ...
 
     async def page(self, after: int, limit: int) -> list[RecordedEntry]:

@@ -98,6 +98,10 @@ class JobQueue(Protocol):
         """Jobs in these states, newest first; in all states if ``states`` is empty."""
         ...
 
+    async def has_unended(self, sequence_key: str) -> bool:
+        """Whether a job of this sequence waits or runs."""
+        ...
+
     async def requeue(self, job_id: int, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
         """Make a dead or waiting job due now and reset its attempts; False if there is no such job.
 

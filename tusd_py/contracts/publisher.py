@@ -26,17 +26,24 @@ class Publisher(Protocol):
         """Publish the prepared ``upload`` and return its path in the target; the same path if it is published already.
 
         The publisher remembers the path until ``cleanup``, even after a crash. Takes little time. Raises
-        ``PublishFailed``.
+        ``PublishFailed`` or ``StoreError``.
         """
         ...
 
     async def withdraw(self, upload: Upload, path: str) -> None:
-        """Undo ``place``, which returned ``path``; to be called before ``cleanup``. Raises ``PublishFailed``."""
+        """Undo ``place``, which returned ``path``; to be called before ``cleanup``.
+
+        Raises ``PublishFailed`` or ``StoreError``.
+        """
         ...
 
     async def cleanup(self, upload: Upload) -> None:
         """Delete what was kept for a retry; called once the path is recorded or the upload is gone.
 
-        Raises ``PublishFailed``.
+        Raises ``PublishFailed`` or ``StoreError``.
         """
+        ...
+
+    async def close(self) -> None:
+        """Release all resources."""
         ...

@@ -32,17 +32,22 @@ class ScheduleStates(Protocol):
         """Extend the lease; False if ``holder`` has lost it."""
         ...
 
+    async def postpone(self, name: str, due_at: datetime, new_due_at: datetime) -> bool:
+        """Make a schedule that is due at ``due_at`` due at ``new_due_at`` instead; False if it is not due then."""
+        ...
+
+    async def hand_over(self, name: str, holder: str, due_at: datetime) -> bool:
+        """End the lease of a run with which a job goes on (see ``report``); False if ``holder`` has lost it."""
+        ...
+
     async def finish(
         self, name: str, holder: str, outcome: RunOutcome, detail: str, now: datetime, due_at: datetime
     ) -> bool:
-        """Record the result of a run and when the next one is due; False if ``holder`` has lost the lease.
-
-        The outcome ``RUNNING`` says that a job goes on with it: see ``report``.
-        """
+        """Record the result of a run and when the next one is due; False if ``holder`` has lost the lease."""
         ...
 
     async def report(self, name: str, outcome: RunOutcome, detail: str, started_at: datetime, now: datetime) -> None:
-        """Record the result of a run that a job has made."""
+        """Record the start (``RUNNING``) or the result of a run that a job makes."""
         ...
 
     async def make_due(self, name: str, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:

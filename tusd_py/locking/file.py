@@ -53,6 +53,10 @@ class FileLock:
     async def release(self) -> None:
         self._locker.release(self)
 
+    def release_now(self) -> None:
+        """See ``DirectLock``."""
+        self._locker.release(self)
+
 
 class FileLocker:
     """Locks among all processes of this host that use the same directory, which must be on a local file system.
@@ -88,8 +92,12 @@ class FileLocker:
         return self._lock(key, local)
 
     async def try_acquire(self, upload_id: str) -> FileLock | None:
+        return self.try_acquire_now(upload_id)
+
+    def try_acquire_now(self, upload_id: str) -> FileLock | None:
+        """See ``DirectLocker``."""
         key = _key(upload_id)
-        local = await self._local.try_acquire(key)
+        local = self._local.try_acquire_now(key)
         if local is None:
             return None
         try:

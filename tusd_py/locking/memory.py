@@ -43,6 +43,10 @@ class MemoryLock:
     async def release(self) -> None:
         self.release_to_next()
 
+    def release_now(self) -> None:
+        """See ``DirectLock``."""
+        self.release_to_next()
+
     def release_to_next(self) -> None:
         """Release without waiting; the first waiter that has not given up has the lock when this returns."""
         locks, self._locks = self._locks, None
@@ -90,6 +94,10 @@ class MemoryLocker:
                 holder.waiters.remove(waiter)
 
     async def try_acquire(self, upload_id: str) -> MemoryLock | None:
+        return self.try_acquire_now(upload_id)
+
+    def try_acquire_now(self, upload_id: str) -> MemoryLock | None:
+        """See ``DirectLocker``."""
         return None if upload_id in self._locks else self._lock(upload_id)
 
     async def probe(self) -> None:

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from tusd_py.contracts.leases import Held, Taken
 from tusd_py.contracts.locker import LocksUnavailable
+from tusd_py.model.tls import tls_problem
 
 log = logging.getLogger(__name__)
 
@@ -175,4 +176,5 @@ class RedisLeases:
 def _unavailable(error: Exception) -> LocksUnavailable:
     # The class only, where the text may name the user or repeat the URL.
     detail = str(error) if isinstance(error, RedisError) else type(error).__name__
-    return LocksUnavailable(f"Redis, which keeps the locks, cannot be used: {detail}")
+    problem = tls_problem("it", str(error)) or detail
+    return LocksUnavailable(f"Redis, which keeps the locks, cannot be used: {problem}")

@@ -30,6 +30,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountChanges:
+    """What an administrator changes of an account; ``None`` leaves a value as it is."""
+
+    password_hash: str | None = None
+    roles: frozenset[Role] | None = None
+    is_disabled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
     """One login, from which access tokens are renewed. ``digest`` is that of its only valid refresh token.
 

@@ -23,6 +23,11 @@ def parse_address(text: str) -> Address | None:
     return unmapped(address)
 
 
+def client_key(address: Address) -> str:
+    """The name by which a client at ``address`` counts: for IPv6 its /64, since one client usually has all of it."""
+    return str(IPv6Network((int(address), 64), strict=False)) if isinstance(address, IPv6Address) else str(address)
+
+
 def unmapped(address: Address) -> Address:
     """``address`` as IPv4 if it is an IPv4 address that is mapped into IPv6."""
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address

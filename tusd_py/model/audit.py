@@ -101,6 +101,14 @@ class AuditFilter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPage:
+    """A page of a list, newest first. ``next`` is the ``before`` of the next one; ``None`` if this is the last."""
+
+    entries: list[RecordedEntry]
+    next: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
     """A batch of entries, and the link of the hash chain that covers it.
 

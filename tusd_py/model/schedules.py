@@ -21,6 +21,10 @@ class Timing:
     at: time | None = None
     every_seconds: int = 0
 
+    def shown_in(self, zone: str) -> str:
+        """The timing with the name of the time zone, which means something for a time of day only."""
+        return self.text if self.at is None else f"{self.text} {zone}"
+
     def next_after(self, moment: datetime, zone: tzinfo) -> datetime:
         """The first due time after ``moment``, in UTC.
 

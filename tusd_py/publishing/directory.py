@@ -56,6 +56,9 @@ class DirectoryPublisher:
         """See ``Publisher.cleanup``."""
         await self._in_thread((await self._placement(upload)).cleanup)
 
+    async def close(self) -> None:
+        """See ``Publisher.close``. It holds nothing."""
+
     async def _placement(self, upload: Upload) -> Placement:
         name = published_name(self.pattern, upload)
         if FOLDERS in self.pattern:

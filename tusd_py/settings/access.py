@@ -122,6 +122,7 @@ class AccountsSettings(Section):
     api_keys: Bool = False
     access_seconds: WholeSeconds = 900
     session_seconds: WholeSeconds = 2592000
+    sessions_max: Count = 100
     cookies: Bool = True
     cookie_same_site: Annotated[Literal["strict", "lax", "none"], Expects('"strict", "lax" or "none"')] = "lax"
     password_characters_min: Count = 12

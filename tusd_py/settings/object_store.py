@@ -66,6 +66,7 @@ def _check_line(value: str) -> str:
 
 
 HeaderText = Annotated[str, AfterValidator(_check_line), Expects("text of printable ASCII characters")]
+Capability = Annotated[Literal["auto", "yes", "no"], Expects('"auto", "yes" or "no"')]
 Tag = Annotated[str, AfterValidator(_check_tag)]
 
 
@@ -85,6 +86,8 @@ class S3Settings(Section):
     part_bytes_max: Annotated[PositiveSize, Field(ge=5 * _MIB), Expects("a size, at least 5MiB")] = 64 * _MIB
     memory_bytes: PositiveSize = 256 * _MIB
     parallel_parts: Annotated[int, Field(ge=1, le=64), Expects("a number from 1 to 64")] = 4
+    copy_parts: Capability = "auto"
+    conditional_writes: Capability = "auto"
     download: Annotated[Literal["stream", "redirect"], Expects('"stream" or "redirect"')] = "stream"
     download_seconds: Annotated[int, Field(ge=1, le=_WEEK_SECONDS), Expects("a number of seconds, at most 604800")] = (
         300
@@ -105,9 +108,16 @@ class S3Settings(Section):
 
     def problems(self) -> Iterator[str]:
         """One sentence for each combination of values that cannot work."""
+        if bool(self.access_key) != bool(self.secret_key):
+            yield "only one of s3.access_key and s3.secret_key is set: set both, or none for those of the environment"
         if self.kms_key_id and not self.encryption.startswith("aws:kms"):
             yield 's3.kms_key_id is set while s3.encryption is not "aws:kms": the key would not be used'
         if self.bucket_key and self.encryption != "aws:kms":
             yield 's3.bucket_key is true while s3.encryption is not "aws:kms": there is no key to save requests of'
         if self.download == "stream" and self.public_endpoint_url:
             yield 's3.public_endpoint_url is set while s3.download is "stream": clients do not connect to S3 then'
+
+    def own_keys(self) -> tuple[str, ...]:
+        """The prefixes of the keys that this server uses for itself."""
+        names = ("uploads", self.key_pattern.partition("/")[0], *sorted(_RESERVED))
+        return tuple(f"{self.prefix}{name}/" for name in names)

@@ -102,12 +102,34 @@ class ValidationSettings(Section):
             )
 
 
-class PublishingSettings(Section):
-    """The directory in which finished uploads appear under readable names."""
+_BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([!-~]{0,200}))?")
+_S3 = "s3://"
 
-    directory: Text = ""
+
+def check_target(value: str) -> str:
+    """The path of a directory, or a bucket with or without a prefix of keys."""
+    if value.startswith(_S3):
+        match = _BUCKET.fullmatch(value)
+        if match is None or {"", ".", ".."} & set((match[2] or "-").rstrip("/").split("/")):
+            raise ValueError("the path of a directory, or a bucket such as s3://published/incoming")
+    return value
+
+
+class PublishingSettings(Section):
+    """The directory, or the bucket, in which finished uploads appear under readable names."""
+
+    directory: Annotated[str, AfterValidator(check_target), Expects("the path of a directory, or a bucket")] = ""
     pattern: Annotated[str, AfterValidator(check_pattern), Expects("a relative path with fields in braces")] = (
         "{yyyy}/{mm}/{filename}"
     )
     mode: Annotated[Literal["link", "copy"], Expects('"link" or "copy"')] = "link"
     file_mode: FileMode = "0640"
+
+    @property
+    def bucket(self) -> tuple[str, str] | None:
+        """The bucket and the prefix of keys in it; ``None`` if uploads are published in a directory."""
+        match = _BUCKET.fullmatch(self.directory)
+        if match is None:
+            return None
+        prefix = (match[2] or "").rstrip("/")
+        return match[1], f"{prefix}/" if prefix else ""

@@ -137,9 +137,25 @@ class Settings(Section):
             if is_on and not self.has_database:
                 yield f'{name}.enabled is true while records.url is "memory": {name} need a database'
 
+    def _problems_of_bucket(self, bucket: str, prefix: str) -> Iterator[str]:
+        """Those of publishing in a bucket."""
+        if self.storage.kind != "s3":
+            yield (
+                f'publishing.directory is a bucket while storage.kind is "{self.storage.kind}": only uploads in S3 are '
+                "published in S3; name a directory"
+            )
+        own = self.s3.own_keys()
+        if bucket == self.s3.bucket and any(prefix.startswith(key) or key.startswith(prefix) for key in own):
+            yield (
+                "publishing.directory has the keys of uploads themselves, which the maintenance removes: name another "
+                "bucket, or a prefix of its own"
+            )
+
     def _problems_of_machines(self) -> Iterator[str]:
         if self.storage.kind == "s3" and not self.s3.bucket:
             yield 'storage.kind is "s3" while s3.bucket is empty: name the bucket'
+        if self.publishing.bucket is not None:
+            yield from self._problems_of_bucket(*self.publishing.bucket)
         public = self.s3.public_endpoint_url or self.s3.endpoint_url
         own = urlsplit(self.server.public_url).netloc
         if own and self.storage.kind == "s3" and self.s3.download == "redirect" and urlsplit(public).netloc == own:

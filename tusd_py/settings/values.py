@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
@@ -215,26 +215,40 @@ def check_secret(value: str) -> str:
 
 
 _BROKER = '"embedded", "redis", or the URL of a Redis server such as redis://127.0.0.1:6379/0'
+_REDIS_PARAMETERS = frozenset(
+    {"db", "username", "password", "client_name", "protocol", "health_check_interval"}
+    | {"socket_timeout", "socket_connect_timeout"}
+)
+_REDIS_TLS_PARAMETERS = frozenset(
+    {"ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_password"}
+    | {"ssl_cert_reqs", "ssl_check_hostname", "ssl_ciphers"}
+)
 _REDIS_URL = "the URL of a Redis server such as redis://127.0.0.1:6379/0, or empty"
 
 
 def check_broker(value: str) -> str:
     """``embedded``, ``redis``, or the URL of a Redis server."""
-    if value not in ("embedded", "redis") and not _is_redis_url(value):
-        raise ValueError(_BROKER)
+    if value not in ("embedded", "redis"):
+        _check_redis_url(value, _BROKER)
     return value
 
 
 def check_redis_url(value: str) -> str:
     """The URL of a Redis server, or nothing."""
-    if value and not _is_redis_url(value):
-        raise ValueError(_REDIS_URL)
+    if value:
+        _check_redis_url(value, _REDIS_URL)
     return value
 
 
-def _is_redis_url(value: str) -> bool:
+def _check_redis_url(value: str, expected: str) -> None:
     parts = urlsplit(value)
-    return bool(parts.scheme in ("redis", "rediss") and parts.hostname) or parts.scheme == "unix"
+    if not (parts.scheme in ("redis", "rediss") and parts.hostname) and parts.scheme != "unix":
+        raise ValueError(expected)
+    # The client library would take others only at its first connection, in the middle of a request.
+    known = _REDIS_PARAMETERS | (_REDIS_TLS_PARAMETERS if parts.scheme == "rediss" else frozenset())
+    for name, _ in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in known:
+            raise ValueError(f"{expected}, with no other parameter than {', '.join(sorted(known))}")
 
 
 Bool = Annotated[bool, Expects("true or false")]

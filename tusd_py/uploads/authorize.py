@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tusd_py.access.audit import actor_of
+from tusd_py.access.audit import actor_of, requested_id
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.contracts.hooks import AuthorizeEvent
 from tusd_py.model.audit import AuditKind
@@ -46,7 +46,7 @@ async def authorize(ports: Ports, request: Request, caller: Caller) -> Caller:
 def record_refusal(ports: Ports, request: Request, caller: Caller, refused: TusError) -> None:
     """Record a request that was refused because of its credentials, if the audit log is on."""
     if ports.audit is not None and (verb := _VERBS.get(type(request))) is not None:
-        upload_id = "" if isinstance(request, Create | Discover) else request.upload_id
+        upload_id = "" if isinstance(request, Create | Discover) else requested_id(request.upload_id)
         reason = f"{refused.status} {refused.code}"
         ports.audit.record_refusal(actor_of(caller), verb.value, AuditKind.UPLOAD, upload_id, reason)
 

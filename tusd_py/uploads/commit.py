@@ -69,7 +69,7 @@ async def update(ports: Ports, before: Upload, after: Upload, cause: Cause = NO_
         raise _quota_reached(ports, after, failure) from None
     except CodeExhausted as failure:
         raise code_refusal(failure.code, after.updated_at) from None
-    log_change(before, saved, cause.caller)
+    log_change(before, saved, client_of(cause.caller))
     return saved
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing
@@ -16,6 +17,8 @@ from tusd_py.uploads.ports import Ports
 log = logging.getLogger(__name__)
 
 _PAGE = 500
+#: Uploads that are examined at the same time: a store behind a network takes milliseconds for each.
+_TOGETHER = 16
 
 
 class Disagreement(StrEnum):
@@ -51,19 +54,33 @@ async def check(ports: Ports, *, repair: bool) -> AsyncIterator[Finding]:
     after_id = ""
     while uploads := await ports.records.page(after_id, _PAGE):
         after_id = uploads[-1].id
-        for upload in uploads:
-            if _has_bytes(upload) and (finding := await _examine(ports, upload, repair)) is not None:
+        stored = [upload for upload in uploads if _has_bytes(upload)]
+        for start in range(0, len(stored), _TOGETHER):
+            for finding in await _examine_together(ports, stored[start : start + _TOGETHER], repair):
                 yield finding
     async with aclosing(ports.store.find_old(ports.clock())) as batches:  # type: ignore[type-var]  # stores use generators
         async for ids in batches:
             for upload_id in await _without_record(ports, ids):
-                if (finding := await _examine_orphan(ports, upload_id, repair)) is not None:
-                    yield finding
+                if (orphan := await _examine_orphan(ports, upload_id, repair)) is not None:
+                    yield orphan
 
 
 def _has_bytes(upload: Upload) -> bool:
     """Whether the store has what the record says: a final upload that is not concatenated yet has nothing."""
     return upload.kind is not Kind.FINAL or upload.status is Status.READY
+
+
+async def _examine_together(ports: Ports, uploads: Collection[Upload], repair: bool) -> list[Finding]:
+    if not uploads:
+        return []
+    tasks = [asyncio.ensure_future(_examine(ports, upload, repair)) for upload in uploads]
+    try:
+        return [finding for finding in await asyncio.gather(*tasks) if finding is not None]
+    finally:
+        # After the first failure nothing may go on with ports that the caller closes.
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 async def _examine(ports: Ports, upload: Upload, repair: bool) -> Finding | None:

@@ -35,7 +35,7 @@ class LockedUpload:
         self._lock = await self._ports.locker.acquire(self._upload_id, seconds, self._is_gone)
         if self._lock.was_abandoned:
             try:
-                await _fence(self._ports, self._upload_id)
+                await fence(self._ports, self._upload_id)
             except BaseException:
                 await self._lock.release()
                 raise
@@ -50,7 +50,7 @@ def interruption_of(lock: Lock) -> UploadInterrupted:
     return LockLost() if lock.is_lost else UploadInterrupted()
 
 
-async def _fence(ports: Ports, upload_id: str) -> None:
+async def fence(ports: Ports, upload_id: str) -> None:
     """Give the record a new token, so that the earlier holder, if it still runs, can save nothing any more.
 
     Bytes that it has written by then and not saved are beyond the offset: they do not count.
@@ -71,13 +71,18 @@ async def load(ports: Ports, upload_id: str) -> Upload:
     return await verify_offset(ports, rules.ensure_available(await ports.records.find(upload_id), ports.clock()))
 
 
+def may_be_ahead_of_bytes(ports: Ports, upload: Upload) -> bool:
+    """Whether the stored bytes must be counted before the offset is believed: see ``verify_offset``."""
+    return not upload.is_complete and bool(upload.offset) and upload.updated_at < ports.opened_at
+
+
 async def verify_offset(ports: Ports, upload: Upload) -> Upload:
     """The upload with an offset no greater than the number of stored bytes.
 
     A record that this process has saved is never ahead of the bytes. One that was saved before it started may be, if
     the machine lost power since: the stored bytes are counted once and the record is corrected.
     """
-    if upload.is_complete or not upload.offset or upload.updated_at >= ports.opened_at:
+    if not may_be_ahead_of_bytes(ports, upload):
         return upload
     stored = await ports.store.size(upload)
     now = ports.clock()

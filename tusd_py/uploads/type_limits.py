@@ -37,6 +37,16 @@ def ensure_types_within(principal: Principal, types: Sequence[str]) -> None:
             raise TypeNotAllowed(f"the types of a link must be among {', '.join(allowed)}")
 
 
+def ensure_type_named(principal: Principal, metadata: Mapping[str, str]) -> None:
+    """Raise ``TypeNotAllowed`` for the metadata of a link without a type, if ``principal`` may upload some only."""
+    types = principal.limits.types
+    if types is not None and not metadata.get(_TYPE):
+        expected = ", ".join(types)
+        raise TypeNotAllowed(
+            f"these credentials upload only {expected}, so metadata must have a {_TYPE} that is one of them"
+        )
+
+
 def ensure_type_allowed(principal: Principal | None, metadata_header: str | None, kind: Kind = Kind.REGULAR) -> None:
     """Raise ``TypeNotAllowed`` unless the declared type is one that ``principal`` may upload.
 

@@ -31,15 +31,15 @@ def log_creation(upload: Upload, client: str, request_id: str = "") -> None:
             _log("upload finished", upload, client, request_id)
 
 
-def log_change(before: Upload, after: Upload, caller: Caller | None) -> None:
-    """Log that an upload was completed or has ended; nothing for any other change."""
+def log_change(before: Upload, after: Upload, client: str, request_id: str = "") -> None:
+    """Log that an upload was completed or has ended; nothing for any other change. ``request_id`` is as above."""
     if before.status is after.status and before.completed_at is after.completed_at:
         return
     if log.isEnabledFor(logging.INFO):
         if after.is_complete and not before.is_complete:
-            _log("upload finished", after, client_of(caller))
+            _log("upload finished", after, client, request_id)
         if after.status in _ENDED and before.status is not after.status:
-            _log(_ENDED[after.status], after, client_of(caller))
+            _log(_ENDED[after.status], after, client, request_id)
 
 
 def _log(message: str, upload: Upload, client: str, request_id: str = "") -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network
 from typing import Literal
 
 from starlette.types import Scope
 
-from tusd_py.model.addresses import Network, parse_address
+from tusd_py.model.addresses import Network, client_key, parse_address
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.location import parse_forwarded
 
@@ -64,9 +63,7 @@ class ClientAddresses:
 @lru_cache(maxsize=4096)
 def _key(text: str) -> str:
     address = parse_address(text)
-    if address is None:
-        return ""
-    return str(IPv6Network((int(address), 64), strict=False)) if isinstance(address, IPv6Address) else str(address)
+    return "" if address is None else client_key(address)
 
 
 def _without_port(node: str) -> str:

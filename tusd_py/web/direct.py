@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _request_log = logging.getLogger("tusd_py.requests")
 
 #: A request with one of these is not ordinary: another method or protocol, a checksum, a final upload.
-_UNUSUAL = frozenset(
+UNUSUAL_HEADERS = frozenset(
     {
         b"x-http-method-override",
         b"upload-draft-interop-version",
@@ -91,7 +91,7 @@ class DirectAnswers:
         if creations is None or _request_log.isEnabledFor(logging.DEBUG):
             return False
         headers = Headers(scope["headers"])
-        if b"tus-resumable" not in headers or headers.has_any(_UNUSUAL):
+        if b"tus-resumable" not in headers or headers.has_any(UNUSUAL_HEADERS):
             return False
         try:
             return self._begin(creations, headers, whole, run)
@@ -159,11 +159,11 @@ class _Answer:
                 metrics.bytes_received.inc(upload.offset)
             if not self._whole.respond_directly(_CREATED, headers):
                 # The client reads slowly, the server stops or the connection is gone: what ASGI does then is right.
-                self._run(self._whole, _sending(headers))
+                self._run(self._whole, sending(_CREATED, headers))
         except Exception:
             # The outermost handler of this callback: the client must be answered.
             log.exception("request %s: created %s, but could not answer", self._request_id.decode(), upload.id)
-            self._run(self._whole, _failing)
+            self._run(self._whole, failing)
         metrics.request("POST", perf_counter() - self._started, None)
 
     def _headers(self, upload: Upload) -> HeaderList:
@@ -173,13 +173,15 @@ class _Answer:
         return [*response.headers, *endpoint.cors.headers(self._origin, False), (b"x-request-id", self._request_id)]
 
 
-def _sending(headers: HeaderList) -> ASGIApp:
+def sending(status: int, headers: HeaderList, body: bytes = b"") -> ASGIApp:
+    """An application that sends this response."""
+
     async def send_response(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": _CREATED, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     return send_response
 
 
-async def _failing(scope: Scope, receive: Receive, send: Send) -> None:
+async def failing(scope: Scope, receive: Receive, send: Send) -> None:
     """Nothing: the HTTP server answers 500 where the application sends no response."""

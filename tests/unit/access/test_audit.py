@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.harness import Clock
 from tests.support.waiting import eventually
-from tusd_py.access.audit import AuditTrail
+from tusd_py.access.audit import AuditTrail, requested_id
 from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.model.audit import AuditActor, AuditEntry, AuditKind
@@ -46,3 +46,21 @@ async def test_failed_append_ends_no_later_one(
     assert written == [entry.object_id for entry in log.entries]
     assert [1] * (2 - len(written)) == dropped
     assert ("audit entries are lost" in caplog.text) == bool(dropped)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "K7QX3M",
+        "tusd_key_0123456789abcdef",
+        "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+        "0123456789abcdef\n",
+        "0" * 33,
+        "../" * 8,
+    ],
+)
+def test_texts_that_clients_send_in_place_of_ids_are_not_recorded(text: str) -> None:
+    """A token, a code or a line end in a path does not get into the log; ids do."""
+    assert requested_id(text) == ""
+    assert requested_id("890b6f49c49f694ef12d5eef26be28c4") == "890b6f49c49f694ef12d5eef26be28c4"

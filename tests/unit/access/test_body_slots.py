@@ -62,6 +62,42 @@ async def test_requests_for_one_upload_that_have_waited_return_one_slot() -> Non
     assert await asyncio.gather(*held, hold(slots, "user:a", "6", 20)) == ["at 0", "at 0", "at 4", "at 4", "at 4"]
 
 
+async def test_waiting_request_begins_with_an_earlier_one_for_its_upload() -> None:
+    """The first of two that wait for an upload may be one whose connection is broken: the second takes over at once."""
+    slots = BodySlots(2, wait_seconds=10)
+    held = [hold(slots, "user:a", name, seconds) for name, seconds in (("1", 4), ("2", 20), ("3", 30), ("4", 1))]
+    assert await asyncio.gather(*held, hold(slots, "user:a", "3", 2), hold(slots, "user:a", "3", 40)) == [
+        "at 0",
+        "at 0",
+        "at 4",
+        "refused at 10",
+        "at 4",
+        "at 4",
+    ]
+    assert not slots._subjects
+
+
+async def test_request_that_comes_while_others_wait_is_served_after_them() -> None:
+    """A slot that becomes free is given to the one that has waited longest."""
+    slots = BodySlots(1, wait_seconds=10)
+    first, second = (asyncio.create_task(hold(slots, "user:a", name, 5)) for name in "12")
+    await asyncio.sleep(4.9)
+    third = asyncio.create_task(hold(slots, "user:a", "3", 5))
+    assert [await task for task in (first, second, third)] == ["at 0", "at 5", "at 10"]
+
+
+async def test_request_cancelled_as_it_gets_its_slot_gives_it_back() -> None:
+    """A connection that ends at that moment takes no slot with it."""
+    slots = BodySlots(1, wait_seconds=10)
+    first = asyncio.create_task(hold(slots, "user:a", "1", 3))
+    waiting = asyncio.create_task(hold(slots, "user:a", "2", 3))
+    last = asyncio.create_task(hold(slots, "user:a", "3", 1))
+    await first
+    waiting.cancel()
+    assert await last == "at 3"
+    assert not slots._subjects
+
+
 async def test_new_uploads_do_not_share_a_slot() -> None:
     """Creations with bytes have no id yet: each needs a slot."""
     slots = BodySlots(1, wait_seconds=10)

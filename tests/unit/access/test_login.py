@@ -65,6 +65,7 @@ async def test_logins_beyond_those_computed_at_once_429_are_not_remembered() -> 
         clock=lambda: datetime.now(UTC),
         access_seconds=60,
         session_seconds=600,
+        sessions_max=9,
     )
     running = [asyncio.create_task(logins.login(f"name{number}", "p", ADDRESS)) for number in range(CLIENT_MAX)]
     await asyncio.sleep(0)

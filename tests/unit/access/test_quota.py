@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.support.harness import CALLER, EPOCH
-from tusd_py.access.quota import QuotaPolicy, charged_bytes, subject_of
+from tusd_py.access.quota import QuotaPolicy, charged_bytes, parse_subject, subject_of
 from tusd_py.model.principal import Principal, PrincipalLimits
 from tusd_py.model.quota import ExhaustedQuota, Quota, QuotaLimits
 from tusd_py.model.upload import Kind, Status, Upload
@@ -151,3 +151,28 @@ def test_subjects_never_collide() -> None:
     """No owner has the name of an address."""
     assert subject_of("192.0.2.7", "") != subject_of("", "192.0.2.7")
     assert subject_of("address:192.0.2.7", "x") != subject_of("", "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("text", "subject"),
+    [
+        ("user:alice", "user:alice"),
+        ("user:a/b c:d", "user:a/b c:d"),
+        ("address:192.0.2.7", "address:192.0.2.7"),
+        ("address:::ffff:192.0.2.7", "address:192.0.2.7"),
+        ("address:2001:db8::7", "address:2001:db8::/64"),
+        ("address:2001:db8:0:0::/64", "address:2001:db8::/64"),
+    ],
+)
+def test_subjects_are_named_as_they_are_charged(text: str, subject: str) -> None:
+    """What an operator types is the subject that uploads are charged to."""
+    assert parse_subject(text) == subject
+
+
+@pytest.mark.parametrize(
+    "text", ["", "alice", "user:", "user:a\n", "address:999", "address:1.2.3.4/24", "address:::/65"]
+)
+def test_no_subject(text: str) -> None:
+    """Limits for what can never be charged would have no effect."""
+    with pytest.raises(ValueError, match="is"):
+        parse_subject(text)

@@ -21,15 +21,24 @@ def test_show_set_and_default(tmp_path: Path) -> None:
 
     assert limits() == [10 * 1000**3, 100 * 1000**3]
     set_one = run("quota", "set", "user:alice", "--bytes-per-day", "5GB", *data, QUOTAS__ENABLED="true")
-    assert set_one.stdout == "user:alice: 5000000000 bytes a day, 100000000000 bytes a month\n"
+    assert set_one.stdout.splitlines() == [
+        "user:alice  bytes_per_day     limit 5GB",
+        "user:alice  bytes_per_month   limit 100GB",
+    ]
     assert run("quota", "set", "user:alice", "--bytes-per-month", "none", *data, QUOTAS__ENABLED="true").exit_code == 0
     assert limits() == [5 * 1000**3, None]
     more = {"QUOTAS__ENABLED": "true", "QUOTAS__UPLOADS_AT_ONCE": "3"}
     words = ("--files-per-day", "7", "--bytes-stored", "1GB", "--uploads-at-once", "none")
     set_more = run("quota", "set", "user:alice", *words, *data, **more)
-    assert set_more.stdout == (
-        "user:alice: 5000000000 bytes a day, no limit a month, files per day 7, bytes stored 1000000000\n"
-    )
+    assert set_more.stdout.splitlines() == [
+        "user:alice  bytes_per_day     limit 5GB",
+        "user:alice  bytes_per_month   limit none",
+        "user:alice  files_per_day     limit 7",
+        "user:alice  bytes_stored      limit 1GB",
+    ]
+    shown = run("quota", "show", "user:alice", *data, **more).stdout.splitlines()
+    assert shown[0] == "bytes_per_day     used 0 bytes  reserved 0 bytes  limit 5GB"
+    assert shown[2] == "files_per_day     used 0  reserved 0  limit 7"
     assert limits() == [5 * 1000**3, None, 7, 1000**3]
     assert run("quota", "set", "user:alice", "--default", *data).exit_code == 0
     assert limits() == [10 * 1000**3, 100 * 1000**3]
@@ -41,6 +50,8 @@ def test_mistakes_exit_with_2(tmp_path: Path) -> None:
     assert run("migrate", *data).exit_code == 0
     for words, sentence in (
         (("set", "alice", "--default"), "did you mean user:alice?"),
+        (("set", "address:999", "--default"), "an address is one such as 192.0.2.7 or 2001:db8::1"),
+        (("set", "user:", "--default"), "an owner is a text of 1 to 255 characters"),
         (("set", "user:alice"), "name a limit such as --bytes-per-day or --files-per-day, or --default"),
         (("set", "user:alice", "--files-per-day", "1.5"), "--files-per-day is '1.5'"),
         (("set", "user:alice", "--bytes-stored", "1GB"), "set quotas.bytes_stored"),

@@ -10,8 +10,10 @@ import sys
 import tomllib
 from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
+from redis.asyncio import ConnectionPool, SSLConnection
 
 from tusd_py.model.hooks import Hook
 from tusd_py.settings import (
@@ -25,6 +27,7 @@ from tusd_py.settings import (
     load_or_exit,
 )
 from tusd_py.settings.loading import injected, sections
+from tusd_py.settings.values import _REDIS_PARAMETERS, _REDIS_TLS_PARAMETERS
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "config.toml"
@@ -159,6 +162,15 @@ def test_paths_urls_and_networks_are_normalized() -> None:
     assert server == ServerSettings.model_validate(server.model_dump()), "normalized values are valid again"
 
 
+def test_parameters_of_a_redis_url_are_those_of_the_client() -> None:
+    """Each that is accepted here makes a connection there."""
+    values = dict.fromkeys(_REDIS_PARAMETERS | _REDIS_TLS_PARAMETERS, "1") | {"ssl_cert_reqs": "none", "protocol": "3"}
+    url = f"rediss://a/0?{urlencode(values)}"
+    assert url == load(None, {"TUSD_PY_REDIS__URL": url}).redis.url
+    connection = ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+    assert isinstance(connection, SSLConnection)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
     [
@@ -192,6 +204,11 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         ),
         ("S3__KEY_PATTERN", "a/{id}/{owner}/{stem}/{filename}/{extension}", "it must be a pattern of fewer parts"),
         ("S3__KEY_PATTERN", "a/../{id}", "it must be a relative path"),
+        *(
+            ("PUBLISHING__DIRECTORY", target, "it must be the path of a directory, or a bucket such as")
+            for target in ("s3://", "s3://A/b", "s3://bucket//b", "s3://bucket/../b", "s3://bucket/ü")
+        ),
+        ("S3__COPY_PARTS", "maybe", 'it must be "auto", "yes" or "no"'),
         ("S3__TAGS", "a", "it must be a list of tags"),
         ("S3__TAGS", "a={nothing}", "it must be a list of tags"),
         ("S3__TAGS", "aws:a=b", "it must be a list of tags"),
@@ -199,6 +216,9 @@ def test_paths_urls_and_networks_are_normalized() -> None:
         ("S3__CACHE_CONTROL", "a\nb", "it must be text of printable ASCII"),
         ("S3__DOWNLOAD_SECONDS", "604801", "it must be a number of seconds, at most 604800"),
         ("S3__ENCRYPTION", "rot13", 'it must be "AES256", "aws:kms"'),
+        ("REDIS__URL", "http://a", "it must be the URL of a Redis server such as"),
+        ("REDIS__URL", "redis://a/0?ssl_ca_certs=ca.pem", "it must be the URL of a Redis server such as"),
+        ("WORKER__BROKER", "rediss://a/0?sslmode=x", 'it must be "embedded", "redis", or the URL of a Redis server'),
         ("STORAGE__FILE_MODE", "640", "it must be an octal mode"),
         ("UPLOADS__LENGTH_MAX", "10 gigs", "it must be a number of bytes, or a size"),
         ("UPLOADS__LENGTH_MAX", "0.3B", "it must be a whole number of bytes"),

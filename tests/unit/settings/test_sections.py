@@ -37,6 +37,8 @@ def problems(environ: dict[str, str]) -> list[str]:
         {"STORAGE__KIND": "memory", "WEBHOOKS__ENDPOINTS": '[{"name": "a", "url": "http://a/"}]'},
         {"API__ENABLED": "true", "SERVER__BASE_PATH": "/api/files/"},
         {"S3__KMS_KEY_ID": "arn:k"},
+        {"S3__ACCESS_KEY": "k"},
+        {"PUBLISHING__DIRECTORY": "s3://published"},
         {"S3__BUCKET_KEY": "true", "S3__ENCRYPTION": "AES256"},
         {"S3__PUBLIC_ENDPOINT_URL": "https://s3.example.com"},
     ],
@@ -45,6 +47,36 @@ def test_inconsistent_settings(environ: dict[str, str]) -> None:
     """Values that are valid alone but not together are refused by one sentence that names the settings."""
     (problem,) = problems({f"TUSD_PY_{name}": value for name, value in environ.items()})
     assert any(name.lower().replace("__", ".") in problem for name in environ), problem
+
+
+@pytest.mark.parametrize(
+    ("target", "is_allowed"),
+    [
+        ("s3://uploads", False),
+        ("s3://uploads/tus", False),
+        ("s3://uploads/tus/uploads", False),
+        ("s3://uploads/tus/files/in", False),
+        ("s3://uploads/tus/tails/", False),
+        ("s3://uploads/published", True),
+        ("s3://uploads/tus/published", True),
+        ("s3://uploads/tus/uploads-2", True),
+        ("s3://other", True),
+    ],
+)
+def test_published_objects_are_not_among_uploads(target: str, *, is_allowed: bool) -> None:
+    """The maintenance would take them for uploads without a record, and delete them."""
+    environ = {
+        "TUSD_PY_STORAGE__KIND": "s3",
+        "TUSD_PY_S3__BUCKET": "uploads",
+        "TUSD_PY_S3__PREFIX": "tus/",
+        "TUSD_PY_S3__KEY_PATTERN": "files/{id}",
+        "TUSD_PY_PUBLISHING__DIRECTORY": target,
+    }
+    if is_allowed:
+        assert load(None, environ).publishing.bucket is not None
+    else:
+        (problem,) = problems(environ)
+        assert "publishing.directory" in problem
 
 
 def test_downloads_are_not_redirected_to_the_pages_of_the_server() -> None:

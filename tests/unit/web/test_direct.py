@@ -3,99 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
 
+from tests.support.whole_requests import STREAM, TUS, Headers, Whole, begin, served
 from tusd_py.commands.startup import prepare
 from tusd_py.contracts.direct import OnDone
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.records.sql.records import SqlRecords
-from tusd_py.service import Service, create_app
+from tusd_py.service import Service
 from tusd_py.settings import Settings
 from tusd_py.uploads.create_directly import concerned_parts, direct_creations
 
 pytestmark = pytest.mark.anyio
 
-Headers = list[tuple[bytes, bytes]]
-TUS = (b"tus-resumable", b"1.0.0")
 LENGTH = (b"upload-length", b"5")
 METADATA = (b"upload-metadata", b"filename YQ==")
-STREAM = (b"content-type", b"application/offset+octet-stream")
-
-
-class Whole:
-    """A request that has arrived whole. ``can_respond`` says whether the response can be sent at once."""
-
-    def __init__(self, *headers: tuple[bytes, bytes], body: bytes = b"", path: str = "/files/", **scope: Any) -> None:
-        self.scope: dict[str, Any] = {
-            "type": "http",
-            "method": "POST",
-            "path": path,
-            "root_path": "",
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "http_version": "1.1",
-            "scheme": "http",
-            "server": ("127.0.0.1", 8080),
-            "client": ("192.0.2.7", 4711),
-            "headers": [(b"host", b"127.0.0.1:8080"), *headers, (b"content-length", b"%d" % len(body))],
-            **scope,
-        }
-        self.body = body
-        self.can_respond = True
-        self.disconnected = False
-        self.status = 0
-        self.headers: Headers = []
-        self.answered = asyncio.Event()
-        self.ran: list[Any] = []
-
-    def peek_body(self) -> Sequence[bytes]:
-        return [self.body] if self.body else []
-
-    def respond_directly(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        if self.can_respond:
-            self._on_response(status, [*headers])
-        return self.can_respond
-
-    def run(self, whole: Whole, application: Any) -> None:
-        assert whole is self
-        self.ran.append(application)
-        self.answered.set()
-
-    def _on_response(self, status: int, headers: Headers) -> None:
-        self.status, self.headers = status, headers
-        self.answered.set()
-
-    async def by_task(self, application: Any) -> None:
-        """Answer it by an ASGI application."""
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": self.body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                self._on_response(message["status"], [*message["headers"]])
-
-        await application(dict(self.scope), receive, send)
-
-
-@asynccontextmanager
-async def served(folder: Path, **sections: Any) -> AsyncIterator[Starlette]:
-    settings = Settings(storage={"data_dir": str(folder)}, **sections)
-    await asyncio.to_thread(prepare, settings)
-    app = create_app(settings)
-    async with app.router.lifespan_context(app):
-        yield app
-
-
-def begin(app: Any, whole: Whole) -> bool:
-    is_begun: bool = app.begin_directly(whole, whole.run)
-    return is_begun
 
 
 async def test_default_settings_are_direct(tmp_path: Path) -> None:

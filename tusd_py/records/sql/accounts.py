@@ -6,10 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, BindParameter, Dialect, bindparam, delete, literal_column, null, select, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Dialect,
+    Select,
+    bindparam,
+    delete,
+    literal_column,
+    null,
+    select,
+    update,
+)
 
-from tusd_py.model.account import Account, Session
+from tusd_py.model.account import Account, AccountChanges, Session
 from tusd_py.model.audit import AuditEntry
+from tusd_py.model.links import LinkKind
 from tusd_py.model.principal import Role
 from tusd_py.records.sql.account_rows import (
     ACCOUNT_COLUMNS,
@@ -30,6 +43,8 @@ from tusd_py.records.sql.tables import to_microseconds
 from tusd_py.records.sql.transactions import Query, WriteResult
 
 _a, _s = accounts_table.c, sessions_table.c
+#: A statement with its values.
+_Statement = tuple[str, dict[str, object]]
 _links, _codes = (RecordsTable.metadata.tables[name] for name in ("links", "access_codes"))
 
 
@@ -50,6 +65,7 @@ class AccountStatements:
     add_session: str
     logged_in: str  # id, generation, now
     forget_expired: str  # now
+    end_oldest: str  # id, session_id, others_max
     find_session: str  # session_id
     rotate: str  # session_id, before, after, now, new_expiry
     close_session: str  # session_id
@@ -81,6 +97,7 @@ def compile_account_statements(dialect: Dialect) -> AccountStatements:
         "end_sessions": delete(sessions).where(_s.account_id == of_account),
         "logged_in": update(accounts).where(*unchanged).values(logged_in_at=bindparam("now")),
         "forget_expired": delete(sessions).where(_s.expires_at < bindparam("now")),
+        "end_oldest": delete(sessions).where(_s.id.in_(_oldest_others())),
         "find_session": select(*_s, *_a).where(in_session, _a.id == _s.account_id),
         "rotate": update(sessions).where(in_session, _s.digest == bindparam("before")).values(**rotated),
         "close_session": delete(sessions).where(in_session),
@@ -93,11 +110,21 @@ def compile_account_statements(dialect: Dialect) -> AccountStatements:
     )
 
 
+def _oldest_others() -> Select[tuple[str]]:
+    """The sessions of an account beside ``session_id``, but the ``others_max`` that were renewed last."""
+    others = select(_s.id).where(_s.account_id == bindparam("account_id"), _s.id != bindparam("session_id"))
+    # SQLite has no offset without a limit.
+    without_limit: ColumnElement[int] = literal_column(str(2**63 - 1))
+    return others.order_by(_s.rotated_at.desc()).limit(without_limit).offset(bindparam("others_max"))
+
+
 def _end_grants(dialect: Dialect) -> tuple[str, ...]:
     """What revokes the links of an owner, and terminates the access codes."""
     name: BindParameter[str] = bindparam("account_name")
     now = bindparam("now", type_=BigInteger)
-    links = update(_links).where(_links.c.owner == name, _links.c.revoked_at.is_(null()))
+    # Every kind, by name: the index of owners begins with it.
+    kinds = _links.c.kind.in_([literal_column(f"'{kind.value}'") for kind in LinkKind])
+    links = update(_links).where(kinds, _links.c.owner == name, _links.c.revoked_at.is_(null()))
     codes = update(_codes).where(_codes.c.owner == name, _codes.c.terminated_at.is_(null()), _codes.c.expires_at > now)
     return compile_text(dialect, links.values(revoked_at=now)), compile_text(dialect, codes.values(terminated_at=now))
 
@@ -106,7 +133,7 @@ def _end_grants(dialect: Dialect) -> tuple[str, ...]:
 class AccountChange:
     """Statements in one transaction; those after the first run only if it has changed a row."""
 
-    statements: Sequence[tuple[str, dict[str, object]]]
+    statements: Sequence[_Statement]
     durable: bool = True
 
     def apply(self, connection: DatabaseConnection) -> WriteResult:
@@ -154,31 +181,48 @@ class SqlAccounts:
     async def set_password(
         self, account: Account, password_hash: str, *, revokes: bool, audit: Sequence[AuditEntry] = ()
     ) -> bool:
+        if revokes:
+            return await self.change(account, AccountChanges(password_hash=password_hash), account.created_at, audit)
         values: dict[str, object] = {"account_id": account.id, "seen": account.generation, "new_hash": password_hash}
-        if not revokes:
-            return await self._change((self._sql.rehash, values), audit=audit)
-        return await self._change((self._sql.set_password, values), self._end_sessions(account.name), audit=audit)
+        return await self._change((self._sql.rehash, values), audit=audit)
 
     async def set_disabled(self, name: str, is_disabled: bool, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
-        values: dict[str, object] = {"account_name": name, "disabled": is_disabled}
-        ended: dict[str, object] = {"account_name": name, "now": to_microseconds(now)}
-        grants = [(statement, ended) for statement in self._sql.end_grants if is_disabled]
-        return await self._change((self._sql.set_disabled, values), self._end_sessions(name), *grants, audit=audit)
+        return await self._change(*self._switch(name, is_disabled, now), audit=audit)
 
     async def set_roles(self, name: str, roles: frozenset[Role], audit: Sequence[AuditEntry] = ()) -> bool:
-        values: dict[str, object] = {"account_name": name, "new_roles": words(roles)}
-        return await self._change((self._sql.set_roles, values), audit=audit)
+        return await self._change(self._set_roles(name, roles), audit=audit)
+
+    async def change(
+        self, account: Account, changes: AccountChanges, now: datetime, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
+        statements: list[_Statement] = []
+        if changes.password_hash is not None:
+            # First: it changes nothing if the account has changed, and then the others are not run.
+            seen: dict[str, object] = {"account_id": account.id, "seen": account.generation}
+            statements.append((self._sql.set_password, {**seen, "new_hash": changes.password_hash}))
+            statements.append(self._end_sessions(account.name))
+        if changes.roles is not None:
+            statements.append(self._set_roles(account.name, changes.roles))
+        if changes.is_disabled is not None:
+            statements += self._switch(account.name, changes.is_disabled, now)
+        return not statements or await self._change(*statements, audit=audit)
 
     async def delete(self, name: str) -> bool:
         deletion = DeleteAccount(self._end_sessions(name), (self._sql.delete, {"account_name": name}))
         return (await self._write(deletion)).count > 0
 
-    async def open_session(self, account: Account, session: Session, audit: Sequence[AuditEntry] = ()) -> bool:
+    async def open_session(
+        self, account: Account, session: Session, *, sessions_max: int, audit: Sequence[AuditEntry] = ()
+    ) -> bool:
         now = to_microseconds(session.created_at)
         return await self._change(
             (self._sql.logged_in, {"account_id": account.id, "seen": account.generation, "now": now}),
             (self._sql.add_session, session_row(session)),
             (self._sql.forget_expired, {"now": now}),
+            (
+                self._sql.end_oldest,
+                {"account_id": account.id, "session_id": session.id, "others_max": sessions_max - 1},
+            ),
             audit=audit,
         )
 
@@ -200,8 +244,17 @@ class SqlAccounts:
     async def close_session(self, session_id: str, audit: Sequence[AuditEntry] = ()) -> None:
         await self._change((self._sql.close_session, {"session_id": session_id}), audit=audit)
 
-    def _end_sessions(self, name: str) -> tuple[str, dict[str, object]]:
+    def _end_sessions(self, name: str) -> _Statement:
         return self._sql.end_sessions, {"account_name": name}
 
-    async def _change(self, *statements: tuple[str, dict[str, object]], audit: Sequence[AuditEntry] = ()) -> bool:
+    def _set_roles(self, name: str, roles: frozenset[Role]) -> _Statement:
+        return self._sql.set_roles, {"account_name": name, "new_roles": words(roles)}
+
+    def _switch(self, name: str, is_disabled: bool, now: datetime) -> list[_Statement]:
+        ended: dict[str, object] = {"account_name": name, "now": to_microseconds(now)}
+        grants = [(statement, ended) for statement in self._sql.end_grants if is_disabled]
+        switched: _Statement = (self._sql.set_disabled, {"account_name": name, "disabled": is_disabled})
+        return [switched, self._end_sessions(name), *grants]
+
+    async def _change(self, *statements: _Statement, audit: Sequence[AuditEntry] = ()) -> bool:
         return (await self._write_audited(AccountChange(statements), audit)).count > 0

@@ -6,15 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import itemgetter
 
 from sqlalchemy import Dialect
 
-from tusd_py.model.audit import AuditEntry, AuditFilter, RecordedEntry, Seal
+from tusd_py.model.audit import AuditEntry, AuditFilter, AuditPage, RecordedEntry, Seal
 from tusd_py.model.audit_chain import erased_salt, seal
 from tusd_py.records.sql.audit_statements import (
     AuditStatements,
+    audit_search,
     entry_row,
-    list_statement,
     seal_row,
     to_entry,
     to_seal,
@@ -25,6 +26,8 @@ from tusd_py.records.sql.tables import to_microseconds
 from tusd_py.records.sql.transactions import Query, WriteResult
 
 _NUMBER_MAX = 2**63 - 1
+#: Entries that a page with several filters examines, in a few milliseconds.
+_EXAMINED = 500
 #: How many rows of a person are changed by one transaction, during which nothing else is written.
 _ERASED_AT_ONCE = 500
 
@@ -45,9 +48,36 @@ class SqlAuditLog:
     async def list_entries(
         self, matching: AuditFilter, *, before: int | None = None, limit: int
     ) -> list[RecordedEntry]:
-        statement, values = list_statement(self._dialect, matching)
-        values |= {"before": _NUMBER_MAX if before is None else before, "limit": limit}
-        return await self._read(Query(statement, values, to_entry))
+        found: list[RecordedEntry] = []
+        while len(found) < limit:
+            page = await self.search(matching, before=before, limit=limit - len(found))
+            found += page.entries
+            before = page.next
+            if before is None:
+                break
+        return found
+
+    async def search(self, matching: AuditFilter, *, before: int | None = None, limit: int) -> AuditPage:
+        search = audit_search(self._dialect, matching)
+        key_at = _NUMBER_MAX
+        if before is not None:
+            times = await self._read(Query(self._sql.time_of, {"before": before, "limit": 1}, itemgetter(0)))
+            if not times:
+                return AuditPage(entries=[])
+            key_at = times[0]
+        examined = max(limit, _EXAMINED) if search.others else limit
+        key = {"key_at": key_at, "before": _NUMBER_MAX if before is None else before}
+        # One more shows whether there are others.
+        rows = await self._read(Query(search.statement, {**search.values, **key, "limit": examined + 1}, tuple))
+        found: list[RecordedEntry] = []
+        for place, row in enumerate(rows, 1):
+            if place > examined:
+                break
+            if search.matches(row):
+                found.append(to_entry(row))
+            if place < len(rows) and (len(found) == limit or place == examined):
+                return AuditPage(entries=found, next=row[0])
+        return AuditPage(entries=found)
 
     async def page(self, after: int, limit: int) -> list[RecordedEntry]:
         return await self._read(Query(self._sql.page, {"after": after, "limit": limit}, to_entry))

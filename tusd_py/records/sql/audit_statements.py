@@ -9,10 +9,24 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, bindparam, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Dialect,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from tusd_py.model.audit import BY_SERVER, AuditEntry, AuditFilter, AuditKind, AuditOutcome, RecordedEntry, Seal
-from tusd_py.records.sql.audit_tables import AuditEntryRow, AuditSealRow
+from tusd_py.records.sql.audit_tables import COMMON, PARTIAL_INDEXES, AuditEntryRow, AuditSealRow
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
 from tusd_py.records.sql.tables import RecordsTable, from_microseconds, to_microseconds
 
@@ -20,6 +34,8 @@ _entries = RecordsTable.metadata.tables[AuditEntryRow.__tablename__]
 _seals = RecordsTable.metadata.tables[AuditSealRow.__tablename__]
 _ENTRY_COLUMNS = [column.name for column in _entries.columns]
 _SEAL_COLUMNS = [column.name for column in _seals.columns]
+#: The columns that filters name, those that most often select few entries first.
+_BY_SELECTIVITY = ("object_id", "subject", "address", "kind", "outcome", "verb")
 _NONE: ColumnElement[str] = literal_column("''")
 #: The kinds whose ids are those of persons: an account, or the subject of a quota.
 _PERSONAL: tuple[ColumnElement[str], ...] = tuple(
@@ -33,6 +49,7 @@ class AuditStatements:
 
     add: str  # a row of entry_row
     page: str  # after, limit
+    time_of: str  # before, limit: the time of the newest entry up to this number
     last_seal: str
     add_seal: str  # a row of seal_row
     seals: str  # after, limit
@@ -66,6 +83,7 @@ def compile_audit_statements(dialect: Dialect) -> AuditStatements:
     )
     statements = {
         "page": with_limit(entry_order.where(e.number > bindparam("after"))),
+        "time_of": with_limit(select(e.at).where(e.number <= bindparam("before")).order_by(e.number.desc())),
         "last_seal": select(_seals).where(s.number == select(func.max(s.number)).scalar_subquery()),
         "seals": with_limit(seal_order.where(s.number > bindparam("after"))),
         "old_seals": with_limit(old),
@@ -82,32 +100,47 @@ def compile_audit_statements(dialect: Dialect) -> AuditStatements:
     )
 
 
-def list_statement(dialect: Dialect, matching: AuditFilter) -> tuple[str, dict[str, object]]:
-    """The statement that lists what matches, and its values but ``before`` and ``limit``."""
-    values: dict[str, object] = {}
-    for name in ("subject", "verb", "kind", "object_id", "outcome", "address"):
-        if value := getattr(matching, name):
-            values[name] = str(value)
+@dataclass(frozen=True, slots=True)
+class AuditSearch:
+    """How entries are found: by one index, newest first; ``others`` are the texts of columns that have to match too."""
+
+    statement: str
+    values: dict[str, object]  # but ``key_at``, ``before`` and ``limit``
+    others: Sequence[tuple[int, str]]
+
+    def matches(self, row: Sequence[Any]) -> bool:
+        """Whether a row that the statement has found is one of those that are searched."""
+        return all(row[index] == text for index, text in self.others)
+
+
+def audit_search(dialect: Dialect, matching: AuditFilter) -> AuditSearch:
+    """How to find what matches."""
+    wanted = {name: str(value) for name in _BY_SELECTIVITY if (value := getattr(matching, name))}
+    indexed = next((name for name, value in wanted.items() if value not in COMMON.get(name, ())), None)
+    values: dict[str, object] = {} if indexed is None else {indexed: wanted[indexed]}
     for name, at in (("since", matching.since), ("until", matching.until)):
         if at is not None:
             values[name] = to_microseconds(at)
-    return _list_statement(dialect, tuple(values)), values
+    others = [(_ENTRY_COLUMNS.index(name), value) for name, value in wanted.items() if name != indexed]
+    return AuditSearch(_list_statement(dialect, tuple(values)), values, others)
 
 
 @lru_cache(256)
 def _list_statement(dialect: Dialect, names: tuple[str, ...]) -> str:
-    statement = select(_entries).where(_entries.c.number < bindparam("before"))
+    at, number = _entries.c.at, _entries.c.number
+    key_at = bindparam("key_at", type_=BigInteger)
+    statement = select(_entries).where(at <= key_at, or_(at < key_at, number < bindparam("before", type_=BigInteger)))
     for name in names:
         if name == "since":
-            statement = statement.where(_entries.c.at >= bindparam("since"))
+            statement = statement.where(at >= bindparam("since", type_=BigInteger))
         elif name == "until":
-            statement = statement.where(_entries.c.at < bindparam("until"))
+            statement = statement.where(at < bindparam("until", type_=BigInteger))
         else:
-            statement = statement.where(_entries.c[name] == bindparam(name))
-    if "subject" in names:
-        # The text of the partial index's own condition: the index applies only to a statement that contains it.
-        statement = statement.where(literal_column("subject <> ''"))
-    return compile_text(dialect, with_limit(statement.order_by(_entries.c.number.desc())))
+            statement = statement.where(_entries.c[name] == bindparam(name, type_=Text))
+            if name in PARTIAL_INDEXES:
+                # The text of the index's own condition: it applies only to a statement that contains it.
+                statement = statement.where(text(PARTIAL_INDEXES[name]))
+    return compile_text(dialect, with_limit(statement.order_by(at.desc(), number.desc())))
 
 
 def entry_row(entry: AuditEntry) -> dict[str, object]:

@@ -16,6 +16,12 @@ class LinkRow(RecordsTable, table=True):
     __tablename__ = "links"
     __table_args__ = (
         Index("ix_links_owner", "kind", "owner", "id"),
+        Index("ix_links_kind", "kind", "id"),
+        Index(
+            "ix_links_settled_at",
+            "settled_at",
+            sqlite_where=text("settled_at IS NOT NULL"),
+        ),
         Index(
             "ix_links_unsettled",
             "expires_at",

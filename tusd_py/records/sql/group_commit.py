@@ -48,6 +48,27 @@ class Callback:
         self._on_done(exception)
 
 
+class ResultCallback(Generic[Result]):
+    """Like ``Callback``, but ``on_done`` also gets the result."""
+
+    __slots__ = ("_on_done",)
+
+    def __init__(self, on_done: Callable[[Result | None, Exception | None], None]) -> None:
+        self._on_done = on_done
+
+    def cancelled(self) -> bool:
+        return False
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: Result, /) -> None:
+        self._on_done(result, None)
+
+    def set_exception(self, exception: Exception, /) -> None:
+        self._on_done(None, exception)
+
+
 #: More requests in one transaction make the first wait for the last without being any cheaper.
 _BATCH_MAX = 256
 #: So many turns of the event loop requests wait at most for others: about a millisecond if each turn brings one.

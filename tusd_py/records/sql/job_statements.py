@@ -75,6 +75,7 @@ class JobStatements:
     delete_job: str  # job_id
     next_due: str  # nothing
     find_job: str  # job_id
+    find_unended: str  # its_sequence_key, limit
     list_jobs: str  # before_id, limit
     list_jobs_in_state: str  # in_state, but not done; before_id, limit
     list_jobs_done: str  # in_state: done; before_id, limit
@@ -228,6 +229,9 @@ def _list_statements(dialect: Dialect) -> dict[str, Any]:
     events_of_upload = events.where(_events.c.upload_id == of_upload)
     return {
         "find_job": _job.where(_ITS_ID),
+        "find_unended": with_limit(
+            select(_jobs.c.id).where(_jobs.c.sequence_key == bindparam("its_sequence_key"), _jobs.c.ended_at.is_(None))
+        ),
         "list_jobs": with_limit(jobs),
         "list_jobs_in_state": with_limit(jobs.where(_jobs.c.state == bindparam("in_state"), _IS_NOT_DONE)),
         # Most jobs are done: a scan by id, newest first, finds them soon, and their own index has another order.

@@ -113,6 +113,9 @@ class SqlJobQueue:
         # A job may have changed its state between two queries: it is listed once.
         return heapq.nlargest(limit, {job.id: job for job in found}.values(), key=attrgetter("id"))
 
+    async def has_unended(self, sequence_key: str) -> bool:
+        return bool(await self._query(self._sql.find_unended, _number, its_sequence_key=sequence_key, limit=1))
+
     async def requeue(self, job_id: int, now: datetime, audit: Sequence[AuditEntry] = ()) -> bool:
         values: dict[str, object] = {"job_id": job_id, "at": to_microseconds(now)}
         update = AdminUpdate(self._sql, self._sql.requeue, values, has_work=True)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tusd_py.contracts.records import RecordsFull, RecordsUnavailable
+from tusd_py.model.tls import tls_problem
 from tusd_py.records.sql.revision import SchemaRevision
 from tusd_py.records.sql.watchdog import Watchdog
 
@@ -181,6 +182,8 @@ def _sentence(error: psycopg.Error) -> str:
         return "PostgreSQL is read-only, as a standby is; add target_session_attrs=read-write to records.url"
     # What the server itself says names no password. libpq's texts name host, port and user.
     detail = error.diag.message_primary or str(error).strip().partition("\n")[0]
+    if error.sqlstate is None and (problem := tls_problem("PostgreSQL", detail)):
+        return problem
     sentence = _SENTENCES.get((error.sqlstate or "08")[:2], "the database failed")
     return f"{sentence}: {detail}" if detail else sentence
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from operator import itemgetter
+from typing import Any
 
+from tusd_py.contracts.direct import OnDone, OnFound
 from tusd_py.contracts.records import RecordConflict, RecordExists, UploadPage
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol.listing import ListedUpload, PageKey, UploadFilter
 from tusd_py.records.sql.audit_statements import AuditStatements
 from tusd_py.records.sql.grant_rows import GrantStatements, grant_rows
-from tusd_py.records.sql.group_commit import Callback
+from tusd_py.records.sql.group_commit import Callback, ResultCallback
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
@@ -47,6 +49,7 @@ class SqlRecords:
         self._write = runner.write
         self._begin_write = runner.begin_write
         self._read = runner.read
+        self._begin_read = runner.begin_read
         self._close = runner.close
 
     async def insert(self, upload: Upload, effects: Effects = NO_EFFECTS, *, part_uses_max: int = 0) -> None:
@@ -74,7 +77,7 @@ class SqlRecords:
             grant=grant_rows(self._grant_sql, effects) if upload.grant else None,
         )
 
-    def begin_insert(self, upload: Upload, effects: Effects, on_done: Callable[[BaseException | None], None]) -> None:
+    def begin_insert(self, upload: Upload, effects: Effects, on_done: OnDone) -> None:
         """See ``DirectRecords``."""
         assert not upload.parts and not upload.token, "only plain creations are direct"
         self._begin_write(self._insertion(upload, effects), Callback(on_done))
@@ -83,10 +86,29 @@ class SqlRecords:
         found: Upload | None = (await self._read(FindByIds((upload_id,))))[0]
         return found
 
+    def begin_find(self, upload_id: str, on_found: OnFound) -> None:
+        """See ``DirectRecordChanges``."""
+
+        def on_read(uploads: list[Any] | None, failure: Exception | None) -> None:
+            on_found(None if uploads is None else uploads[0], failure)
+
+        self._begin_read(FindByIds((upload_id,)), ResultCallback(on_read))
+
     async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
         return await self._read(FindByIds(tuple(upload_ids))) if upload_ids else []
 
     async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
+        saved, change = self._update(before, after, effects)
+        await self._write(change)
+        return saved
+
+    def begin_update(self, before: Upload, after: Upload, effects: Effects, on_done: OnDone) -> Upload:
+        """See ``DirectRecordChanges``."""
+        saved, change = self._update(before, after, effects)
+        self._begin_write(change, Callback(on_done))
+        return saved
+
+    def _update(self, before: Upload, after: Upload, effects: Effects) -> tuple[Upload, RecordChange]:
         assert before.id == after.id, "an update must not change the id"
         assert before.parts == after.parts, "an update must not change the parts of a final upload"
         saved = after.with_token(before.token + 1)
@@ -101,8 +123,7 @@ class SqlRecords:
             quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
             grant=grant_rows(self._grant_sql, effects) if after.grant else None,
         )
-        await self._write(change)
-        return saved
+        return saved, change
 
     async def delete(self, upload: Upload) -> None:
         await self._write(RecordChange(self._sql.delete, {"seen_id": upload.id, "seen_token": upload.token}))

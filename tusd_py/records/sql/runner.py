@@ -50,6 +50,7 @@ class TransactionRunner:
         self.write = self._writes.submit
         self.begin_write = self._writes.begin
         self.read = self._reads.submit
+        self.begin_read = self._reads.begin
 
     async def write_audited(self, op: WriteOp, entries: Sequence[AuditEntry]) -> WriteResult:
         """Like ``write``, with entries of the audit log that are written if ``op`` changes anything."""

@@ -33,6 +33,8 @@ class ScheduleStatements:
     find: str  # its_name
     claim: str  # its_name, new_holder, now, until
     renew: str  # its_name, its_holder, until
+    postpone: str  # its_name, seen_due_at, new_due_at
+    hand_over: str  # its_name, its_holder, new_due_at
     finish: str  # its_name, its_holder, new_outcome, new_detail, at, new_due_at
     report: str  # its_name, new_outcome, new_detail, started, at
     make_due: str  # its_name, now
@@ -50,6 +52,7 @@ def compile_schedule_statements(dialect: Dialect) -> ScheduleStatements:
         "detail": bindparam("new_detail"),
         "ended_at": bindparam("at"),
     }
+    ended: dict[str, Any] = {"holder": _NONE, "lease_until": null(), "due_at": bindparam("new_due_at")}
     statements = {
         # A schedule whose timing has changed is due as the new one says, also if it had missed a run.
         "replan": change.where(c.timing != bindparam("new_timing")).values(
@@ -65,7 +68,9 @@ def compile_schedule_statements(dialect: Dialect) -> ScheduleStatements:
             detail=_NONE,
         ),
         "renew": change.where(held).values(lease_until=bindparam("until")),
-        "finish": change.where(held).values(holder=_NONE, lease_until=null(), due_at=bindparam("new_due_at"), **result),
+        "postpone": change.where(c.due_at == bindparam("seen_due_at")).values(due_at=bindparam("new_due_at")),
+        "hand_over": change.where(held).values(**ended),
+        "finish": change.where(held).values(**ended, **result),
         "report": change.values(started_at=bindparam("started"), **result),
         "make_due": change.where(c.due_at > bindparam("now")).values(due_at=bindparam("now")),
     }
@@ -105,6 +110,15 @@ class SqlScheduleStates:
     async def renew(self, name: str, holder: str, until: datetime) -> bool:
         values: dict[str, object] = {"its_name": name, "its_holder": holder, "until": to_microseconds(until)}
         return (await self._write(SingleStatement(self._sql.renew, values, durable=False))).count > 0
+
+    async def postpone(self, name: str, due_at: datetime, new_due_at: datetime) -> bool:
+        values: dict[str, object] = {"its_name": name, "seen_due_at": to_microseconds(due_at)}
+        values |= {"new_due_at": to_microseconds(new_due_at)}
+        return (await self._write(SingleStatement(self._sql.postpone, values, durable=False))).count > 0
+
+    async def hand_over(self, name: str, holder: str, due_at: datetime) -> bool:
+        values: dict[str, object] = {"its_name": name, "its_holder": holder, "new_due_at": to_microseconds(due_at)}
+        return (await self._write(SingleStatement(self._sql.hand_over, values))).count > 0
 
     async def finish(
         self, name: str, holder: str, outcome: RunOutcome, detail: str, now: datetime, due_at: datetime

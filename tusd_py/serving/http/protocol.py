@@ -9,11 +9,9 @@ read meanwhile: a request that waits costs its bytes in the kernel, not a parsed
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import httptools
-from uvicorn.protocols.http.flow_control import service_unavailable
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_py.serving.http import request_head
 from tusd_py.serving.http.closing import LingeringClose
@@ -23,15 +21,7 @@ from tusd_py.serving.http.reading import ReadFlow
 from tusd_py.serving.http.scope import build_scope
 from tusd_py.serving.http.sendfile import SendSlots
 from tusd_py.serving.http.splice import PipePool
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from uvicorn._types import ASGI3Application
-
-    #: Returns whether it has begun to answer the request. If not, and later if it cannot, a task does (``Run``).
-    Run = Callable[[Cycle, ASGI3Application | None], None]
-    BeginDirectly = Callable[[Cycle, Run], bool]
+from tusd_py.serving.http.starting import StartingProtocol
 
 _HEAD_END = b"\r\n\r\n"
 #: A chunked body is parsed in slices that end at an empty line, which may be the end of the message. They are not
@@ -41,7 +31,7 @@ _CHUNKED_SLICE_MIN = 1024
 _CHUNK_FRAMING_BYTES = 64
 
 
-class UploadProtocol(HttpToolsProtocol):
+class UploadProtocol(StartingProtocol):
     """One connection. Requests are answered in order; each body goes to its own ``Cycle``."""
 
     limits: ClassVar[request_head.HeadLimits] = request_head.HeadLimits()
@@ -56,10 +46,6 @@ class UploadProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.url = b""
         self.answering: Cycle | None = None
-        #: The request whose head was parsed last. It starts when all is parsed that came with it.
-        self._unstarted: Cycle | None = None
-        # See direct.py of the web layer. An application may answer a whole request in callbacks, without a task.
-        self._begin_directly: BeginDirectly | None = getattr(self.app, "begin_directly", None)
         self._idle_since = -1.0  # while no request has begun
         self._is_in_head = False
         self._head_bytes = 0
@@ -85,6 +71,8 @@ class UploadProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # Before the end of the connection is reported to it: the bytes that have arrived count.
+        self._start_now()
         self._stop_timers()
         # Whatever ended the connection: uvicorn's own class leaves the timer of a connection that was reset.
         self._unset_keepalive_if_required()
@@ -106,20 +94,7 @@ class UploadProtocol(HttpToolsProtocol):
         else:
             self._parse(data, 0)
             if self._unstarted is not None:
-                self._start()
-
-    def _start(self) -> None:
-        """Start the request that was parsed: in callbacks if it is whole and the application does that, else a task."""
-        cycle, self._unstarted = self._unstarted, None
-        assert cycle is not None
-        application = self._application()
-        begin = self._begin_directly if cycle.is_whole and application is self.app else None
-        if begin is None or not begin(cycle, self._run):
-            self._start_asgi_task(cycle, application)
-
-    def _run(self, cycle: Cycle, application: ASGI3Application | None = None) -> None:
-        """Answer a request by a task after all; by ``application`` if it is given."""
-        self._start_asgi_task(cycle, application or self.app)
+                self._start(self._body_left)
 
     def _parse(self, data: bytes, position: int) -> None:
         """Parse ``data`` from ``position`` on, one message at a time, or hold it until its request is in turn."""
@@ -283,14 +258,6 @@ class UploadProtocol(HttpToolsProtocol):
             self.flow.hold()
             self.pipeline.appendleft((cycle, self._application()))
 
-    def _application(self) -> ASGI3Application:
-        limit = self.limit_concurrency
-        if limit is None or (len(self.connections) < limit and len(self.tasks) < limit):
-            app: ASGI3Application = self.app
-            return app
-        self.logger.warning("Exceeded concurrency limit.")
-        return service_unavailable
-
     def on_body(self, body: bytes) -> None:
         cycle = self.cycle
         if self._body_left:
@@ -372,7 +339,7 @@ class UploadProtocol(HttpToolsProtocol):
         if held:
             self._parse(held, self._held_from)
             if self._unstarted is not None:
-                self._start()
+                self._start(self._body_left)
         if not self.flow.is_held and self._refusal is None:
             self.flow.resume_reading()
 

@@ -127,6 +127,19 @@ class DiskStore:
         if location is self._directory and not is_generated_id(upload.id):
             await self._run(self._slow_threads, unmark, self._directory, upload.id)
 
+    def begin_delete(self, upload: Upload, on_done: Callable[[BaseException | None], None]) -> None:
+        """See ``DirectDeletion``."""
+        assert is_generated_id(upload.id), "a chosen id has a mark as well"
+        location = self._location_of(upload)
+        is_small = upload.offset <= _SMALL_BYTES and location is self._directory
+        deleted = (self._threads if is_small else self._slow_threads).submit(location.delete, upload.id)
+
+        def on_deleted(future: asyncio.Future[None]) -> None:
+            failure = future.exception()
+            on_done(store_error(failure) if isinstance(failure, OSError) else failure)
+
+        deleted.add_done_callback(on_deleted)
+
     async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
         ids = old_ids(self._directory, before.timestamp())
         try:

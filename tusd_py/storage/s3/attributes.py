@@ -62,6 +62,15 @@ class ObjectAttributes:
             found["BucketKeyEnabled"] = True
         return found
 
+    def of_sample(self) -> dict[str, Any]:
+        """The arguments for an object that shows whether the service accepts the attributes."""
+        found = self.of_bytes()
+        if self.storage_class:
+            found["StorageClass"] = self.storage_class
+        if self.tags:
+            found["Tagging"] = urlencode(dict.fromkeys(self.tags, "probe"), quote_via=quote)
+        return found
+
     def tag_values(self, upload: Upload) -> dict[str, str]:
         """The tags of ``upload``. What S3 does not accept in a value is replaced by ``_``."""
         return {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
+from tusd_py.storage.s3.refusals import describe, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,9 @@ _ATTEMPTS = 4
 _CONNECTIONS_MAX = 64
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
+#: Bad request and not implemented. A missing permission is 403.
+_REFUSED = frozenset({400, 501})
+_CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
 _FULL = frozenset({"QuotaExceeded", "ServiceQuotaExceededException", "XMinioStorageFull", "InsufficientStorage"})
 
 
@@ -37,6 +41,14 @@ class MultipartMissing(StoreUnavailable):
 
 class PartsChanged(StoreUnavailable):
     """A part is not the recorded one: another process has sent it again with other bytes, or it is gone."""
+
+
+class Refused(StoreUnavailable):
+    """S3 does not accept the request as it is: it lacks a function, or does not know an argument."""
+
+
+class Conflict(StoreUnavailable):
+    """An object has the key that was to be given to a new one."""
 
 
 class RangeMissing(StoreUnavailable):
@@ -59,6 +71,10 @@ class S3Client:
 
     def __init__(self, account: S3Account) -> None:
         self.bucket = account.bucket
+        #: Whether S3 verifies the CRC of parts and objects. It is not known before ``probe``.
+        self.has_checksums = False
+        #: Whether S3 can copy parts; set to false once it has refused to.
+        self.copies_parts = True
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -72,15 +88,18 @@ class S3Client:
         try:
             client = await self._opened()
         except Exception as error:
-            raise StoreUnavailable(f"there is no S3 client for these settings: {type(error).__name__}") from error
+            reason = describe_local(error) or f"there is no S3 client for these settings: {type(error).__name__}"
+            raise StoreUnavailable(reason) from error
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             return await getattr(client, operation)(Bucket=self.bucket, **arguments)
         except ClientError as error:
-            raise _translated(error.response) from None
-        except (BotoCoreError, OSError, TimeoutError) as error:
-            raise StoreUnavailable(f"S3 cannot be reached: {type(error).__name__} at {_host(client)}") from None
+            raise _translated(error.response, operation, self.bucket) from None
+        except (BotoCoreError, ResponseParserError, OSError, TimeoutError) as error:
+            reason = f"S3 cannot be reached: {type(error).__name__} at {_host(client)}"
+            raise StoreUnavailable(": ".join(filter(None, (reason, describe_local(error))))) from None
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
@@ -129,6 +148,21 @@ class S3Client:
     async def read_all(self, key: str, size: int) -> bytes:
         """The first ``size`` bytes of an object."""
         return b"".join([piece async for piece in self.read(key, 0, size)])
+
+    async def read_object(self, key: str) -> bytes:
+        """The bytes of a small object. Raises like ``call``."""
+        response = await self.call("get_object", Key=key)
+        async with response["Body"] as body:
+            try:
+                content: bytes = await body.read()
+            except Exception as error:  # noqa: BLE001 - as in ``read``
+                raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
+        return content
+
+    @property
+    def checksum_mode(self) -> Mapping[str, str]:
+        """The argument of HeadObject that asks for the CRC; stores without checksums may refuse it."""
+        return {"ChecksumMode": "ENABLED"} if self.has_checksums else {}
 
     async def object_size(self, key: str) -> int | None:
         """The size of an object; ``None`` if there is none."""
@@ -196,19 +230,21 @@ def _load() -> Any:
     return session
 
 
-def _translated(response: Any) -> StoreError:
+def _translated(response: Any, operation: str, bucket: str) -> StoreError:
     code = str(response.get("Error", {}).get("Code", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if code in _MISSING:
+    # Only a response without a body has no code: to other requests than these, what is no S3 service answers so.
+    if code in _MISSING and (code != "404" or operation in ("head_object", "get_object")):
         return ObjectMissing("there is no such object")
-    if code == "NoSuchBucket":
-        return StoreUnavailable("the bucket does not exist")
     if code == "NoSuchUpload":
         return MultipartMissing("the multipart upload has ended")
     if code in ("InvalidPart", "InvalidPartOrder"):
         return PartsChanged("S3 has not the part that was recorded")
+    if code in _CONFLICTS:
+        return Conflict("an object has this key already")
     if code == "InvalidRange":
         return RangeMissing("the object is shorter than recorded")
     if code in _FULL or status == 507:
         return StoreFull(f"S3 has no space left: {code}")
-    return StoreUnavailable(f"S3 answered {status} {code}")
+    failure = Refused if status in _REFUSED else StoreUnavailable
+    return failure(describe(response, operation, bucket))

@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from typing import Any
 
-from tusd_py.contracts.store import BytesMissing, OnProgress
+from tusd_py.contracts.store import BytesMissing, OnProgress, StoreError
 from tusd_py.model.upload import Upload
-from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing
-from tusd_py.storage.s3.layout import PART_BYTES_MIN
-from tusd_py.storage.s3.writer import S3Access
+from tusd_py.storage.s3 import checksums, multipart
+from tusd_py.storage.s3.access import S3Access
+from tusd_py.storage.s3.client import ObjectMissing, RangeMissing, Refused
+from tusd_py.storage.s3.layout import PART_BYTES_MIN, PARTS_MAX
+from tusd_py.storage.s3.state import S3State, StoredPart
 
-#: What one UploadPartCopy takes.
-_COPY_BYTES_MAX = 5 * 1024**3
+#: One UploadPartCopy takes 5 GiB, which may last longer than a response is waited for.
+_COPY_BYTES_MAX = 1024**3
+#: What passes through this process at once where S3 cannot copy parts. Large uploads need more for each of their parts.
+_SEND_BYTES = 8 * 1024**2
+
+log = logging.getLogger(__name__)
 
 
 class S3Concatenation:
-    """Makes one object of the objects of ``parts``."""
+    """Makes one object of the objects of ``parts``. It has a new key, so nothing that a record names is changed."""
 
     def __init__(self, access: S3Access, upload: Upload, on_progress: OnProgress | None) -> None:
+        self._access = access
         self._client = access.client
-        self._keys = access.keys
-        self._key = access.keys.object_of(upload)
+        self._upload = upload
         self._attributes = access.attributes.of_object(upload)
         self._on_progress = on_progress
-        self._multipart_id = ""
-        self._made: list[dict[str, Any]] = []
+        self._state = S3State(access.layout)
+        self._made: list[StoredPart] = []
         self._small: list[bytes] = []  # what is too small for a part of its own
         self._small_bytes = 0
+        self._send_bytes = _SEND_BYTES
         self._done = 0
 
-    async def run(self, parts: Sequence[Upload]) -> None:
-        """Raises ``StoreError``; then nothing is left of it."""
+    async def run(self, parts: Sequence[Upload]) -> S3State:
+        """The state of the object. Raises ``StoreError``; then nothing is left of it."""
+        states = [self._access.state(part) for part in parts]
+        crc = checksums.combined((state.crc, part.offset) for state, part in zip(states, parts, strict=True))
+        key = self._access.new_object_key(self._upload)
         try:
-            await self._client.call("delete_object", Key=self._key)
-            for part in parts:
-                size = await self._client.object_size(self._keys.object_of(part)) if part.offset else 0
+            for state, part in zip(states, parts, strict=True):
+                size = await self._client.object_size(state.key) if part.offset else 0
                 if size is None or size < part.offset:
                     raise BytesMissing(f"S3 has fewer bytes of the part {part.id} than were stored before")
             total = sum(part.offset for part in parts)
+            self._send_bytes = max(_SEND_BYTES, -(-total // max(1, PARTS_MAX - len(parts))))
             if total >= PART_BYTES_MIN:
-                made = await self._client.call("create_multipart_upload", Key=self._key, **self._attributes)
-                self._multipart_id = made["UploadId"]
-            for part in parts:
-                await self._append(self._keys.object_of(part), part.offset)
-            await self._finish()
+                self._state = await multipart.create(
+                    self._client, self._state, key, self._attributes, has_checksums=False
+                )
+            for state, part in zip(states, parts, strict=True):
+                await self._append(state.key, part.offset)
+            await self._finish(key, total)
         except BaseException:
-            await self._discard()
+            await self._discard(key)
             raise
+        return S3State(self._access.layout, key, crc=crc)
 
     async def _append(self, source: str, size: int) -> None:
         position = 0
@@ -74,57 +86,50 @@ class S3Concatenation:
                 self._small_bytes += len(piece)
         except (ObjectMissing, RangeMissing):
             raise BytesMissing("a part went missing while it was read") from None
-        if self._multipart_id and self._small_bytes >= PART_BYTES_MIN:
+        if self._state.multipart_id and self._small_bytes >= PART_BYTES_MIN:
             await self._send_small()
 
     async def _send_small(self) -> None:
         body = self._take_small()
-        number = len(self._made) + 1
-        sent = await self._client.call(
-            "upload_part", Key=self._key, UploadId=self._multipart_id, PartNumber=number, Body=body
-        )
-        await self._add(sent["ETag"], len(body))
+        await self._add(await multipart.send_part(self._client, self._state, len(self._made) + 1, body), len(body))
 
     async def _copy(self, source: str, start: int, stop: int) -> None:
-        copied = await self._client.call(
-            "upload_part_copy",
-            Key=self._key,
-            UploadId=self._multipart_id,
-            PartNumber=len(self._made) + 1,
-            CopySource={"Bucket": self._client.bucket, "Key": source},
-            CopySourceRange=f"bytes={start}-{stop - 1}",
-        )
-        await self._add(copied["CopyPartResult"]["ETag"], stop - start)
+        if self._client.copies_parts:
+            number = len(self._made) + 1
+            try:
+                part = await multipart.copy_part(self._client, self._state, number, source, start, stop)
+            except Refused as error:
+                log.warning("S3 copies no parts, so they pass through this server", extra={"reason": str(error)})
+                self._client.copies_parts = False
+            else:
+                await self._add(part, stop - start)
+                return
+        for position in range(start, stop, self._send_bytes):
+            await self._load(source, position, min(stop, position + self._send_bytes))
 
-    async def _add(self, etag: str, size: int) -> None:
-        self._made.append({"PartNumber": len(self._made) + 1, "ETag": etag})
+    async def _add(self, part: StoredPart, size: int) -> None:
+        self._made.append(part)
         self._done += size
         if self._on_progress is not None:
             await self._on_progress(self._done)
 
-    async def _finish(self) -> None:
-        if not self._multipart_id:
-            body = self._take_small()
-            await self._client.call("put_object", Key=self._key, Body=body, **self._attributes)
+    async def _finish(self, key: str, total: int) -> None:
+        if not self._state.multipart_id:
+            await multipart.put_object(self._client, key, self._take_small(), self._attributes)
             if self._on_progress is not None:
-                await self._on_progress(len(body))
+                await self._on_progress(total)
             return
         if self._small_bytes:
             await self._send_small()
-        await self._client.call(
-            "complete_multipart_upload",
-            Key=self._key,
-            UploadId=self._multipart_id,
-            MultipartUpload={"Parts": self._made},
-        )
+        await multipart.complete(self._client, self._state, self._made, total, None)
 
-    async def _discard(self) -> None:
-        if self._multipart_id:
-            try:
-                await self._client.call("abort_multipart_upload", Key=self._key, UploadId=self._multipart_id)
-            except MultipartMissing:
-                pass
-        await self._client.call("delete_object", Key=self._key)
+    async def _discard(self, key: str) -> None:
+        try:
+            if self._state.multipart_id:
+                await multipart.abort_until_gone(self._client, key, self._state.multipart_id)
+            await self._client.call("delete_object", Key=key)
+        except StoreError as error:
+            log.info("an object was left for the janitor", extra={"key": key, "reason": str(error)})
 
     def _take_small(self) -> bytes:
         body = b"".join(self._small)

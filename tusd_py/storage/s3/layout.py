@@ -77,12 +77,30 @@ class Keys:
         return f"{self.prefix}uploads/{_checked(upload_id)}"
 
     def object_of(self, upload: Upload) -> str:
-        """The key of the complete upload."""
+        """The key of the complete upload, without a nonce."""
         return str(upload.storage.get(OBJECT_KEY, "")) or self.default(upload.id)
+
+    def attempt(self, upload: Upload, nonce: str) -> str:
+        """The key of one attempt to make the object of ``upload``: a ``nonce`` follows the id, in which is no dot."""
+        key = self.object_of(upload)
+        root = self.root(key, upload.id)
+        return f"{root}.{nonce}{key[len(root) :]}"
+
+    def root(self, key: str, upload_id: str) -> str:
+        """The part of a key of this upload with which the keys of all attempts begin: up to the id."""
+        start = len(self.prefix) if key.startswith(self.prefix) else 0
+        segments = key[start:].split("/")
+        names = [segment.partition(".")[0] for segment in segments]
+        index = self._id_index
+        if names[index : index + 1] != [upload_id]:
+            if upload_id not in names:
+                return key
+            index = names.index(upload_id)
+        return key[:start] + "/".join([*segments[:index], upload_id])
 
     def storage(self, upload: Upload) -> Mapping[str, object]:
         """What the record of a new upload has to keep: its key, unless it is the default one."""
-        if self.pattern == DEFAULT_PATTERN:
+        if self.has_default_pattern:
             return {}
         segments = self.expand(self.pattern, upload).split("/")
         # The id itself, and not what is made of it where it is no name of a file: it is looked for in keys.
@@ -107,22 +125,33 @@ class Keys:
     def probe(self) -> str:
         return f"{self.prefix}probe"
 
+    @property
+    def all_notes(self) -> str:
+        return f"{self.prefix}publishing/"
+
     def note(self, upload_id: str) -> str:
         """The key of what the publisher has to remember of an upload after a crash."""
-        return f"{self.prefix}publishing/{_checked(upload_id)}"
+        return self.all_notes + _checked(upload_id)
 
     def upload_of(self, key: str) -> str | None:
         """The id of the upload that an object belongs to; ``None`` for an object of something else."""
         if key.startswith(self.all_tails):
             upload_id, _, name = key.removeprefix(self.all_tails).partition("/")
             return upload_id if name else None
+        if key.startswith(self.all_notes):
+            return key.removeprefix(self.all_notes) or None
         if not key.startswith(self.prefix):
             return None
         segments = key.removeprefix(self.prefix).split("/")
         if len(segments) == 2 and segments[0] == "uploads":
-            return segments[1] or None
+            return segments[1].partition(".")[0] or None
         has_pattern = segments[0] == self.pattern.partition("/")[0] and len(segments) == self.pattern.count("/") + 1
-        return segments[self._id_index] or None if has_pattern else None
+        return segments[self._id_index].partition(".")[0] or None if has_pattern else None
+
+    @property
+    def has_default_pattern(self) -> bool:
+        """Whether the key of an upload follows from its id."""
+        return self.pattern == DEFAULT_PATTERN
 
     @property
     def _id_index(self) -> int:

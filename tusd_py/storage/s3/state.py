@@ -13,24 +13,37 @@ KEY = "s3"
 
 
 @dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part as S3 has answered for it. ``crc`` is ours; earlier versions recorded none."""
+
+    etag: str
+    crc: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tail:
     """An object with bytes behind the last whole part: it has a new name each time, so no earlier one is changed."""
 
     key: str
     size: int
+    crc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class S3State:
-    """The parts (their ETags, in order) and the tails of an unfinished upload.
+    """The parts (in order) and the tails of an unfinished upload, or the object of a complete one.
 
-    Without parts and tails the upload has no bytes, or they are one complete object.
+    Every object and every multipart upload has a key of its own. So a process that was late, or whose lock has ended,
+    cannot overwrite an object that a record names.
     """
 
     layout: PartLayout
+    key: str = ""  # of the multipart upload; without parts and tails, of the complete object
     multipart_id: str = ""
-    parts: tuple[str, ...] = ()
+    has_checksums: bool = False  # S3 verifies the parts of this multipart upload, and the object
+    parts: tuple[StoredPart, ...] = ()
     tails: tuple[Tail, ...] = ()
+    crc: int | None = None  # of the complete object
 
     @property
     def tail_bytes(self) -> int:
@@ -47,11 +60,17 @@ class S3State:
 
     @property
     def is_empty(self) -> bool:
+        """Whether there are no parts and tails: there are no bytes, or one complete object."""
         return not self.parts and not self.tails
 
-    def with_part(self, etag: str) -> S3State:
+    @property
+    def object_keys(self) -> frozenset[str]:
+        """The keys of the objects that the record names."""
+        return frozenset(filter(None, (self.key, *(tail.key for tail in self.tails))))
+
+    def with_part(self, part: StoredPart) -> S3State:
         """With the part that follows, which contains the tails."""
-        return replace(self, parts=(*self.parts, etag), tails=())
+        return replace(self, parts=(*self.parts, part), tails=())
 
     def with_tail(self, tail: Tail) -> S3State:
         return replace(self, tails=(*self.tails, tail))
@@ -75,16 +94,20 @@ class S3State:
     def to_storage(self, storage: Mapping[str, object]) -> Mapping[str, object]:
         """``storage`` of a record with this state in it; what belongs to others is kept."""
         others = {name: value for name, value in storage.items() if name != KEY}
-        if self.is_empty and not self.multipart_id:
-            return others
-        return others | {
-            KEY: {
+        value: dict[str, object] = {}
+        if self.key:
+            value["key"] = self.key
+        if self.crc is not None:
+            value["crc"] = _to_hex(self.crc)
+        if not self.is_empty or self.multipart_id:
+            value |= {
                 "layout": [self.layout.first, self.layout.largest],
                 "multipart": self.multipart_id,
-                "parts": list(self.parts),
-                "tails": [[tail.key, tail.size] for tail in self.tails],
+                "checksums": self.has_checksums,
+                "parts": [part.etag.strip('"') + _suffix(part.crc) for part in self.parts],
+                "tails": [[tail.key, tail.size, _to_hex(tail.crc)] for tail in self.tails],
             }
-        }
+        return others | {KEY: value} if value else others
 
 
 def from_storage(storage: Mapping[str, object], layout: PartLayout) -> S3State:
@@ -92,10 +115,30 @@ def from_storage(storage: Mapping[str, object], layout: PartLayout) -> S3State:
     value: Any = storage.get(KEY)
     if not isinstance(value, Mapping):
         return S3State(layout)
-    sizes: Sequence[int] = value["layout"]
+    sizes: Sequence[int] = value.get("layout", ())
     return S3State(
-        PartLayout(sizes[0], sizes[1]),
-        value["multipart"],
-        tuple(value["parts"]),
-        tuple(Tail(key, size) for key, size in value["tails"]),
+        PartLayout(sizes[0], sizes[1]) if sizes else layout,
+        value.get("key", ""),
+        value.get("multipart", ""),
+        value.get("checksums", False),
+        tuple(map(_part, value.get("parts", ()))),
+        tuple(Tail(key, size, _from_hex(rest[0]) if rest else None) for key, size, *rest in value.get("tails", ())),
+        _from_hex(value.get("crc", "")),
     )
+
+
+def _part(text: str) -> StoredPart:
+    etag, _, crc = text.strip('"').partition(":")
+    return StoredPart(f'"{etag}"', _from_hex(crc))
+
+
+def _suffix(crc: int | None) -> str:
+    return "" if crc is None else f":{crc:x}"
+
+
+def _to_hex(crc: int | None) -> str:
+    return "" if crc is None else f"{crc:x}"
+
+
+def _from_hex(text: str) -> int | None:
+    return int(text, 16) if text else None

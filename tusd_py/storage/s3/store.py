@@ -8,21 +8,24 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import datetime
 
+from tusd_py.contracts.object_list import ObjectKind, StoredObject
 from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreUnavailable
 from tusd_py.model.upload import Upload
+from tusd_py.storage.s3 import multipart
+from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.budget import MemoryBudget
+from tusd_py.storage.s3.capabilities import LazyCapabilities
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing, S3Account, S3Client
 from tusd_py.storage.s3.concatenation import S3Concatenation
-from tusd_py.storage.s3.layout import DEFAULT_PATTERN, OBJECT_KEY, Keys, PartLayout
-from tusd_py.storage.s3.state import KEY, S3State, from_storage
-from tusd_py.storage.s3.writer import S3Access, S3Sink, part_etags
+from tusd_py.storage.s3.layout import OBJECT_KEY, Keys, PartLayout
+from tusd_py.storage.s3.state import KEY, S3State
+from tusd_py.storage.s3.writer import S3Sink
 
 #: The operations that list keys, and the name of the list in their responses.
 _LISTINGS = (("list_objects_v2", "Contents"), ("list_multipart_uploads", "Uploads"))
-
-#: Some stores keep parts that were being sent while the upload was aborted: it is repeated until none is left.
-_ABORTS_MAX = 5
+#: What follows the id in a key: nothing, a nonce, or the rest of the pattern.
+_AFTER_ID = ("", ".", "/")
 
 
 class S3Store:
@@ -39,14 +42,23 @@ class S3Store:
         parallel_parts: int = 4,
         attributes: ObjectAttributes | None = None,
         keys: Keys | None = None,
+        settled: Mapping[str, bool] | None = None,
+        client: S3Client | None = None,
     ) -> None:
-        self._client = S3Client(account)
+        self._client = client or S3Client(account)
+        self._client.copies_parts = (settled or {}).get("copies_parts", True)
         self._keys = keys or Keys(prefix)
         self._attributes = attributes or ObjectAttributes()
+        self.capabilities = LazyCapabilities(self._client, self._keys, self._attributes, settled or {})
         self._found: dict[str, set[str]] = {}  # the keys of the ids that were listed last
-        self._layout = PartLayout(part_bytes, part_bytes_max)
         self.budget = MemoryBudget(memory_bytes)
-        self._access = S3Access(self._client, self._keys, self.budget, self._layout, parallel_parts, self._attributes)
+        layout = PartLayout(part_bytes, part_bytes_max)
+        self._access = S3Access(self._client, self._keys, self.budget, layout, parallel_parts, self._attributes)
+
+    @property
+    def client(self) -> S3Client:
+        """The client of the bucket, for what works beside the store."""
+        return self._client
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
         """Nothing exists in S3 before the first bytes."""
@@ -58,7 +70,7 @@ class S3Store:
     async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         if start == stop:
             return
-        state = self._state(upload)
+        state = self._access.state(upload)
         if state.parts:
             raise StoreUnavailable("S3 does not serve the bytes of a multipart upload before it is complete")
         try:
@@ -70,7 +82,7 @@ class S3Store:
                         yield piece
                 position += tail.size
             if not state.tails:
-                async for piece in self._client.read(self._keys.object_of(upload), start, stop):
+                async for piece in self._client.read(state.key, start, stop):
                     yield piece
             elif stop > position:
                 raise BytesMissing("the tails of this upload have fewer bytes than were stored before")
@@ -82,28 +94,33 @@ class S3Store:
     async def concatenate(
         self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
-        await S3Concatenation(self._access, upload, on_progress).run(parts)
-        return _without_state(upload)
+        state = await S3Concatenation(self._access, upload, on_progress).run(parts)
+        return state.to_storage(upload.storage)
 
     async def ensure_space(self, count: int) -> None:
         """Does nothing: the free space of a bucket is unknown."""
 
     async def delete(self, upload: Upload) -> None:
-        state, key = self._state(upload), self._keys.object_of(upload)
+        state = self._access.state(upload)
         if state.multipart_id:
-            await self._abort(key, state.multipart_id)
-        await self._purge(upload.id, [key])
+            await multipart.abort_until_gone(self._client, state.key, state.multipart_id)
+        await self._purge(upload.id, {self._keys.default(upload.id), self._keys.object_of(upload)})
 
     async def purge(self, upload_id: str) -> None:
         await self._purge(upload_id, await self._keys_of(upload_id))
+        await self._client.call("delete_object", Key=self._keys.note(upload_id))
 
     async def _purge(self, upload_id: str, keys: Iterable[str]) -> None:
-        for key in keys:
-            await self._client.call("delete_object", Key=key)
-            async for page in self._client.pages("list_multipart_uploads", Prefix=key):
+        """Remove everything below ``keys``, whatever nonces it has, and the tails."""
+        for root in {self._keys.root(key, upload_id) for key in keys}:
+            async for page in self._client.pages("list_multipart_uploads", Prefix=root):
                 for found in page.get("Uploads", ()):
-                    if found["Key"] == key:
-                        await self._abort(key, found["UploadId"])
+                    if found["Key"][len(root) :][:1] in _AFTER_ID:
+                        await multipart.abort_until_gone(self._client, found["Key"], found["UploadId"])
+            async for page in self._client.pages("list_objects_v2", Prefix=root):
+                for found in page.get("Contents", ()):
+                    if found["Key"][len(root) :][:1] in _AFTER_ID:
+                        await self._client.call("delete_object", Key=found["Key"])
         async for page in self._client.pages("list_objects_v2", Prefix=self._keys.tails(upload_id)):
             for found in page.get("Contents", ()):
                 await self._client.call("delete_object", Key=found["Key"])
@@ -111,7 +128,7 @@ class S3Store:
     async def _keys_of(self, upload_id: str) -> Iterable[str]:
         """The keys under which an upload without a record may have an object or a multipart upload."""
         keys = {self._keys.default(upload_id)}
-        if self._keys.pattern == DEFAULT_PATTERN:
+        if self._keys.has_default_pattern:
             return keys
         if upload_id in self._found:
             return keys | self._found[upload_id]
@@ -124,7 +141,7 @@ class S3Store:
         return keys
 
     async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
-        for prefix in (*self._keys.all_objects, self._keys.all_tails):
+        for prefix in (*self._keys.all_objects, self._keys.all_tails, self._keys.all_notes):
             async for page in self._client.pages("list_objects_v2", Prefix=prefix):
                 found = [each["Key"] for each in page.get("Contents", ()) if each["LastModified"] < before]
                 if ids := self._ids(found):
@@ -135,21 +152,54 @@ class S3Store:
                 if ids := self._ids(found):
                     yield ids
 
+    async def list_objects(self, before: datetime) -> AsyncGenerator[Sequence[StoredObject], None]:
+        """See ``ObjectList.list_objects``."""
+        for prefix in (*self._keys.all_objects, self._keys.all_tails):
+            kind = ObjectKind.TAIL if prefix == self._keys.all_tails else ObjectKind.OBJECT
+            async for page in self._client.pages("list_objects_v2", Prefix=prefix):
+                yield [
+                    StoredObject(upload_id, kind, each["Key"], "", each["Size"], each["LastModified"])
+                    for each in page.get("Contents", ())
+                    if each["LastModified"] < before and (upload_id := self._keys.upload_of(each["Key"]))
+                ]
+        for prefix in self._keys.all_objects:
+            async for page in self._client.pages("list_multipart_uploads", Prefix=prefix):
+                yield [
+                    StoredObject(upload_id, ObjectKind.MULTIPART, each["Key"], each["UploadId"], 0, each["Initiated"])
+                    for each in page.get("Uploads", ())
+                    if each["Initiated"] < before and (upload_id := self._keys.upload_of(each["Key"]))
+                ]
+
+    def is_named(self, upload: Upload, stored: StoredObject) -> bool:
+        """See ``ObjectList.is_named``."""
+        state = self._access.state(upload)
+        if stored.multipart_id:
+            return stored.multipart_id == state.multipart_id
+        # Earlier versions recorded no key.
+        return stored.key in (state.object_keys or {self._keys.object_of(upload)})
+
+    async def remove_object(self, stored: StoredObject) -> None:
+        """See ``ObjectList.remove_object``."""
+        if stored.multipart_id:
+            await multipart.abort_until_gone(self._client, stored.key, stored.multipart_id)
+        else:
+            await self._client.call("delete_object", Key=stored.key)
+
     async def size(self, upload: Upload) -> int:
-        state, key = self._state(upload), self._keys.object_of(upload)
+        state = self._access.state(upload)
         if state.is_empty:
-            return await self._client.object_size(key) or 0
+            return await self._client.object_size(state.key) or 0 if state.key else 0
         try:
-            return await self._stored_prefix(state, key)
+            return await self._stored_prefix(state)
         except MultipartMissing:
             # Completed by a request whose record was not saved.
-            return await self._client.object_size(key) or 0
+            return await self._client.object_size(state.key) or 0
 
-    async def _stored_prefix(self, state: S3State, key: str) -> int:
+    async def _stored_prefix(self, state: S3State) -> int:
         if state.parts:
-            stored = await part_etags(self._client, key, state.multipart_id)
-            for index, etag in enumerate(state.parts):
-                if stored.get(index + 1) != etag:
+            stored = await multipart.part_etags(self._client, state.key, state.multipart_id)
+            for index, part in enumerate(state.parts):
+                if stored.get(index + 1) != part.etag:
                     return state.layout.start(index)
         offset = state.parts_bytes
         for tail in state.tails:
@@ -159,16 +209,15 @@ class S3Store:
         return offset
 
     def location(self, upload: Upload) -> Mapping[str, str]:
-        return {"Type": "s3store", "Bucket": self._client.bucket, "Key": self._keys.object_of(upload)}
+        """The key of the object; before the first bytes, when it is not known yet, the one without a nonce."""
+        key = self._access.state(upload).key or self._keys.object_of(upload)
+        return {"Type": "s3store", "Bucket": self._client.bucket, "Key": key}
 
     async def probe(self) -> None:
-        await self._client.call("put_object", Key=self._keys.probe, Body=b"", **self._attributes.of_bytes())
+        await multipart.probe(self._client, self._keys.probe, self._attributes.of_bytes())
 
     async def close(self) -> None:
         await self._client.close()
-
-    def _state(self, upload: Upload) -> S3State:
-        return from_storage(upload.storage, self._layout)
 
     def _ids(self, keys: Sequence[str]) -> list[str]:
         """The ids in these keys. Their keys are kept until the next call: they do not follow from the ids."""
@@ -177,15 +226,6 @@ class S3Store:
             if upload_id := self._keys.upload_of(key):
                 self._found.setdefault(upload_id, set()).add(key)
         return list(self._found)
-
-    async def _abort(self, key: str, multipart_id: str) -> None:
-        for _ in range(_ABORTS_MAX):
-            try:
-                await self._client.call("abort_multipart_upload", Key=key, UploadId=multipart_id)
-                if not await part_etags(self._client, key, multipart_id):
-                    return
-            except (MultipartMissing, ObjectMissing):
-                return
 
 
 def _without_state(upload: Upload) -> dict[str, object]:

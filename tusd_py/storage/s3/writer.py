@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tusd_py.cancellation import uninterrupted, wait_until_done
 from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull
 from tusd_py.model.upload import Upload
-from tusd_py.storage.s3.attributes import ObjectAttributes
-from tusd_py.storage.s3.budget import MemoryBudget
-from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, PartsChanged, RangeMissing, S3Client
-from tusd_py.storage.s3.layout import PARTS_MAX, Keys, PartLayout
-from tusd_py.storage.s3.state import S3State, Tail, from_storage
+from tusd_py.storage.s3 import checksums, multipart
+from tusd_py.storage.s3.access import S3Access
+from tusd_py.storage.s3.client import ObjectMissing, PartsChanged, RangeMissing
+from tusd_py.storage.s3.layout import PARTS_MAX
+from tusd_py.storage.s3.reopening import put_tail, reopen
+from tusd_py.storage.s3.state import S3State, StoredPart, Tail
 
 log = logging.getLogger(__name__)
 
 #: Each save of a slow body adds a tail. More than this are joined into one.
 TAILS_MAX = 16
-
-
-@dataclass(frozen=True, slots=True)
-class S3Access:
-    """What all sinks of one store share."""
-
-    client: S3Client
-    keys: Keys
-    budget: MemoryBudget
-    layout: PartLayout  # of new uploads
-    parallel_parts: int  # of one request
-    attributes: ObjectAttributes
 
 
 class S3Sink:
@@ -47,16 +35,14 @@ class S3Sink:
         self._access = access
         self._client = access.client
         self._upload = upload
-        self._upload_id = upload.id
-        self._key = access.keys.object_of(upload)
-        self._storage = upload.storage
-        self._state = from_storage(upload.storage, access.layout)
+        self._state = access.state(upload)
         self._offset = upload.offset  # persisted
         self._is_prepared = False
         self._fresh: list[bytes] = []  # the newest bytes of the part that is gathered
         self._fresh_bytes = 0
-        self._jobs: deque[asyncio.Task[str]] = deque()  # the parts behind those of the state, in order
-        self._obsolete: list[str] = []  # tails that only earlier states name
+        self._jobs: deque[asyncio.Task[StoredPart]] = deque()  # the parts behind those of the state, in order
+        # What only earlier states name: the keys of objects, and multipart uploads with their keys and ids.
+        self._obsolete: list[tuple[str, str]] = []
         self._failure: StoreError | None = None
 
     @property
@@ -65,7 +51,7 @@ class S3Sink:
 
     @property
     def state(self) -> Mapping[str, object]:
-        return self._state.to_storage(self._storage)
+        return self._state.to_storage(self._upload.storage)
 
     async def write(self, pieces: Sequence[bytes]) -> None:
         try:
@@ -81,7 +67,7 @@ class S3Sink:
     async def flush(self, *, durable: bool = False) -> int:
         try:
             self._check()
-            if self._fresh or self._jobs or durable:
+            if self._fresh or self._jobs or (durable and not await self._is_whole()):
                 await self._prepare()
                 await self._finish_jobs(0)
                 if durable:
@@ -95,11 +81,14 @@ class S3Sink:
 
     async def committed(self) -> None:
         obsolete, self._obsolete = self._obsolete, []
-        for key in obsolete:
+        for key, multipart_id in obsolete:
             try:
-                await self._client.call("delete_object", Key=key)
+                if multipart_id:
+                    await multipart.abort_until_gone(self._client, key, multipart_id)
+                else:
+                    await self._client.call("delete_object", Key=key)
             except StoreError as error:
-                log.info("a tail was left for the janitor", extra={"key": key, "reason": str(error)})
+                log.info("an object was left for the janitor", extra={"key": key, "reason": str(error)})
 
     async def discard(self, offset: int) -> None:
         """Removes nothing: S3 cannot remove single parts. The next body replaces them, and the janitor takes tails."""
@@ -120,65 +109,41 @@ class S3Sink:
     def _fail(self, error: StoreError) -> None:
         self._failure = self._failure or error
 
+    async def _is_whole(self) -> bool:
+        """Whether all bytes are one object already."""
+        state, offset = self._state, self._offset
+        return state.is_empty and offset > 0 and await self._client.object_size(state.key) == offset
+
     async def _prepare(self) -> None:
         """Find what the record says that there is, before the first byte."""
         self._check()
         if self._is_prepared:
             return
-        if self._state.is_empty and self._offset:
+        state = self._state
+        if state.is_empty and self._offset:
             await self._reopen()
-        elif self._state.offset != self._offset:
+        elif state.offset != self._offset:
             # The record was cut to what a check had found.
-            self._state = self._state.cut_to(self._offset)
-            if self._state.offset != self._offset:
-                self._offset = self._state.offset
+            self._state = state = state.cut_to(self._offset)
+            if state.offset != self._offset:
+                self._offset = state.offset
                 raise BytesMissing("S3 has fewer bytes of this upload than were stored before")
-        if self._state.multipart_id and not await self._has_multipart():
-            await self._reopen()
+        if state.multipart_id and not await multipart.exists(self._client, state):
+            if state.parts:
+                await self._reopen()
+            else:
+                self._state = replace(state, key="", multipart_id="")
         self._is_prepared = True
 
-    async def _has_multipart(self) -> bool:
-        try:
-            await self._client.call("list_parts", Key=self._key, UploadId=self._state.multipart_id, MaxParts=1)
-        except MultipartMissing:
-            return False
-        return True
-
     async def _reopen(self) -> None:
-        """Continue a complete object: copy its parts on the server's side, and its rest to a tail.
-
-        An earlier request has completed it, but its record does not say so: the process may have been killed between
-        the two, or the request turned out to be wrong at its end.
-        """
-        size = await self._client.object_size(self._key) or 0
-        if size < self._offset:
-            self._offset = size
-            raise BytesMissing("the object of this upload has fewer bytes than were stored before")
-        state = S3State(self._access.layout)
-        whole = state.layout.index_at(self._offset)
-        if whole:
-            state = replace(state, multipart_id=await self._create_multipart())
-        for index in range(whole):
-            start = state.layout.start(index)
-            copied = await self._client.call(
-                "upload_part_copy",
-                Key=self._key,
-                UploadId=state.multipart_id,
-                PartNumber=index + 1,
-                CopySource={"Bucket": self._client.bucket, "Key": self._key},
-                CopySourceRange=f"bytes={start}-{start + state.layout.size(index) - 1}",
-            )
-            state = state.with_part(copied["CopyPartResult"]["ETag"])
-        rest = self._offset - state.offset
-        if rest:
-            await self._access.budget.acquire(rest)
-            try:
-                start = state.offset
-                body = b"".join([piece async for piece in self._client.read(self._key, start, start + rest)])
-                state = state.with_tail(await self._put_new_tail(start, body))
-            finally:
-                self._access.budget.release(rest)
-        self._state = state
+        state = self._state
+        try:
+            self._state = await reopen(self._access, self._upload, state, self._offset)
+        except BytesMissing:
+            self._offset = min(self._offset, await self._client.object_size(state.key) or 0)
+            raise
+        self._obsolete.append((state.key, ""))
+        self._discard_tails(state.tails)
 
     async def _take(self, piece: bytes, start: int) -> int:
         """Gather bytes of ``piece`` for the part that is next; return how many."""
@@ -208,7 +173,8 @@ class S3Sink:
 
     async def _start_part(self, index: int) -> None:
         if not self._state.multipart_id:
-            self._state = replace(self._state, multipart_id=await self._create_multipart())
+            key, attributes = self._access.new_object_key(self._upload), self._access.attributes.of_object(self._upload)
+            self._state = await multipart.create(self._client, self._state, key, attributes)
         tails = () if self._jobs else self._state.tails
         tail_bytes = sum(tail.size for tail in tails)
         if tail_bytes and not self._access.budget.try_acquire(tail_bytes):
@@ -220,16 +186,12 @@ class S3Sink:
         self._jobs.append(job)
         await self._finish_jobs(self._access.parallel_parts - 1)
 
-    async def _send_part(self, index: int, tails: Sequence[Tail], fresh: list[bytes], acquired: int) -> str:
+    async def _send_part(self, index: int, tails: Sequence[Tail], fresh: list[bytes], acquired: int) -> StoredPart:
         try:
             earlier = await self._read_tails(tails)
             body = b"".join([*earlier, *fresh])
             fresh.clear()
-            sent = await self._client.call(
-                "upload_part", Key=self._key, UploadId=self._state.multipart_id, PartNumber=index + 1, Body=body
-            )
-            etag: str = sent["ETag"]
-            return etag
+            return await multipart.send_part(self._client, self._state, index + 1, body)
         finally:
             self._access.budget.release(acquired)
 
@@ -237,10 +199,10 @@ class S3Sink:
         """Wait until at most ``left_max`` parts are being sent, and add those that were to the state."""
         while self._jobs and (len(self._jobs) > left_max or self._jobs[0].done()):
             job = self._jobs[0]
-            etag = await asyncio.shield(job)
+            part = await asyncio.shield(job)
             self._jobs.popleft()
-            self._obsolete += [tail.key for tail in self._state.tails]
-            self._state = self._state.with_part(etag)
+            self._discard_tails(self._state.tails)
+            self._state = self._state.with_part(part)
             self._offset = self._state.offset
 
     async def _put_tail(self) -> None:
@@ -248,7 +210,7 @@ class S3Sink:
         if len(self._state.tails) >= TAILS_MAX:
             await self._join_tails()
         body = b"".join(self._fresh)
-        tail = await self._put_new_tail(self._state.offset, body)
+        tail = await put_tail(self._access, self._upload, self._state.offset, body)
         self._drop_fresh()
         self._state = self._state.with_tail(tail)
         self._offset = self._state.offset
@@ -260,24 +222,29 @@ class S3Sink:
             return
         try:
             body = b"".join(await self._read_tails(tails))
-            joined = await self._put_new_tail(self._state.parts_bytes, body)
+            joined = await put_tail(self._access, self._upload, self._state.parts_bytes, body)
         finally:
             self._access.budget.release(count)
-        self._obsolete += [tail.key for tail in tails]
+        self._discard_tails(tails)
         self._state = replace(self._state, tails=(joined,))
 
-    async def _put_new_tail(self, offset: int, body: bytes) -> Tail:
-        key = f"{self._access.keys.tails(self._upload_id)}{offset:020d}-{secrets.token_hex(8)}"
-        await self._client.call("put_object", Key=key, Body=body, **self._access.attributes.of_bytes())
-        return Tail(key, len(body))
+    def _discard_tails(self, tails: Sequence[Tail]) -> None:
+        self._obsolete += [(tail.key, "") for tail in tails]
 
     async def _read_tails(self, tails: Sequence[Tail]) -> list[bytes]:
         try:
-            return [await self._client.read_all(tail.key, tail.size) for tail in tails]
+            return [await self._read_tail(tail) for tail in tails]
         except (ObjectMissing, RangeMissing):
             self._state = replace(self._state, tails=())
             self._offset = self._state.offset
             raise BytesMissing("S3 has fewer bytes of this upload than were stored before") from None
+
+    async def _read_tail(self, tail: Tail) -> bytes:
+        body = await self._client.read_all(tail.key, tail.size)
+        if tail.crc is not None and checksums.crc_of(body) != tail.crc:
+            log.error("S3 has changed bytes of an upload", extra={"upload": self._upload.id, "key": tail.key})
+            raise RangeMissing("the bytes of a tail have changed")
+        return body
 
     async def _complete(self) -> None:
         """Make the bytes one object. No part is being sent."""
@@ -297,63 +264,44 @@ class S3Sink:
         finally:
             self._access.budget.release(count)
         self._drop_fresh()
-        self._obsolete += [tail.key for tail in self._state.tails]
-        self._state, self._offset = S3State(self._access.layout), total
+        self._offset = total
         # More bytes reopen the object.
         self._is_prepared = False
 
     async def _make_object(self, rest: bytes, total: int) -> None:
-        state, key = self._state, self._key
+        state = self._state
         if not state.parts:
-            attributes = self._access.attributes.of_object(self._upload)
-            await self._client.call("put_object", Key=key, Body=rest, **attributes)
-            if state.multipart_id:
-                await self._abort(state.multipart_id)
-            return
-        parts = list(state.parts)
-        try:
-            if rest:
-                sent = await self._client.call(
-                    "upload_part", Key=key, UploadId=state.multipart_id, PartNumber=len(parts) + 1, Body=rest
-                )
-                parts.append(sent["ETag"])
-            await self._client.call(
-                "complete_multipart_upload",
-                Key=key,
-                UploadId=state.multipart_id,
-                MultipartUpload={"Parts": [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(parts, 1)]},
+            key = self._access.new_object_key(self._upload)
+            crc: int | None = await multipart.put_object(
+                self._client, key, rest, self._access.attributes.of_object(self._upload)
             )
-        except MultipartMissing:
-            # An answer that was lost, or the request of another process.
-            if await self._client.object_size(key) != total:
-                raise
-        except PartsChanged:
-            await self._drop_changed_parts()
-            raise BytesMissing("another process has changed parts of this upload") from None
+            if state.multipart_id:
+                self._obsolete.append((state.key, state.multipart_id))
+        else:
+            key, parts = state.key, list(state.parts)
+            if rest:
+                parts.append(await multipart.send_part(self._client, state, len(parts) + 1, rest))
+            sizes = [*map(state.layout.size, range(len(state.parts))), len(rest)]
+            crc = checksums.combined((part.crc, size) for part, size in zip(parts, sizes, strict=False))
+            try:
+                await multipart.complete(self._client, state, parts, total, crc)
+            except PartsChanged:
+                await self._drop_changed_parts()
+                raise BytesMissing("another process has changed parts of this upload") from None
+        self._discard_tails(state.tails)
+        self._state = S3State(state.layout, key, crc=crc)
 
     async def _drop_changed_parts(self) -> None:
         """Keep the parts up to the first that is not the recorded one."""
-        stored = await part_etags(self._client, self._key, self._state.multipart_id)
+        stored = await multipart.part_etags(self._client, self._state.key, self._state.multipart_id)
         kept = 0
-        for etag in self._state.parts:
-            if stored.get(kept + 1) != etag:
+        for part in self._state.parts:
+            if stored.get(kept + 1) != part.etag:
                 break
             kept += 1
         if kept < len(self._state.parts):
             self._state = replace(self._state, parts=self._state.parts[:kept], tails=())
             self._offset = self._state.offset
-
-    async def _create_multipart(self) -> str:
-        attributes = self._access.attributes.of_object(self._upload)
-        made = await self._client.call("create_multipart_upload", Key=self._key, **attributes)
-        multipart_id: str = made["UploadId"]
-        return multipart_id
-
-    async def _abort(self, multipart_id: str) -> None:
-        try:
-            await self._client.call("abort_multipart_upload", Key=self._key, UploadId=multipart_id)
-        except MultipartMissing:
-            return
 
     def _take_fresh(self) -> tuple[list[bytes], int]:
         """The gathered bytes; their share of the budget goes to the caller."""
@@ -364,11 +312,3 @@ class S3Sink:
     def _drop_fresh(self) -> None:
         _, count = self._take_fresh()
         self._access.budget.release(count)
-
-
-async def part_etags(client: S3Client, key: str, multipart_id: str) -> dict[int, str]:
-    """The ETags of the parts that S3 has, by number. Raises ``MultipartMissing``."""
-    found: dict[int, str] = {}
-    async for page in client.pages("list_parts", Key=key, UploadId=multipart_id):
-        found |= {part["PartNumber"]: part["ETag"] for part in page.get("Parts", ())}
-    return found

@@ -41,6 +41,11 @@ def completed(ports: Ports, upload: Upload) -> Upload:
     return after.hand_to_workers(steps_for(after, ports.policy.steps), now)
 
 
+def needs_finish(upload: Upload) -> bool:
+    """Whether ``finish`` may have something to do."""
+    return upload.status is Status.PROCESSING and not upload.is_handed_to_workers
+
+
 async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finished:
     """Run pre-finish and post-finish of a complete upload and queue its processing steps.
 
@@ -49,7 +54,7 @@ async def finish(ports: Ports, upload: Upload, caller: Caller | None) -> Finishe
     pre-finish has accepted the upload.
     """
     key = task_key(TaskKind.FINISH, upload.id)
-    if upload.status is not Status.PROCESSING or upload.is_handed_to_workers or key in ports.background:
+    if not needs_finish(upload) or key in ports.background:
         return Finished(upload)
     override: ResponseOverride | None = None
     if not has_no_finish_hooks(ports, upload):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tusd_py.access.accounts import AccountEditor, AccountExists, AccountProblem, checked_name
+from tusd_py.access.accounts import AccountChanged, AccountEditor, AccountExists, AccountProblem, checked_name
 from tusd_py.access.login import METHOD
 from tusd_py.access.passwords import PASSWORD_CHARACTERS_MAX
 from tusd_py.contracts.accounts import Accounts
@@ -38,7 +38,7 @@ async def add_account(call: Call) -> object:
         audit = call.audit("create", AuditKind.ACCOUNT, checked_name(name))
         return account_view(await editor.add(name, password, roles, audit))
     except AccountProblem as problem:
-        raise ApiError(409 if isinstance(problem, AccountExists) else 400, str(problem)) from None
+        raise _refused(problem) from None
 
 
 async def show_account(call: Call) -> object:
@@ -49,23 +49,22 @@ async def change_account(call: Call) -> object:
     """Replace the roles, disable or enable the account, or set its password; whatever the body names."""
     editor, name = _editor(call), call.path("name")
     body = (await call.json()).only("roles", "disabled", "password")
-    name = (await _found(editor.accounts, name)).name
+    account = await _found(editor.accounts, name)
     roles = _roles(body.texts("roles")) if "roles" in body else None
     disabled = body.flag("disabled") if "disabled" in body else None
     password = body.text("password", characters_max=PASSWORD_CHARACTERS_MAX) if "password" in body else None
+    acts = {
+        "set-password": password is not None,
+        "set-roles": roles is not None,
+        "disable": disabled is True,
+        "enable": disabled is False,
+    }
+    audit = [entry for act, done in acts.items() if done for entry in call.audit(act, AuditKind.ACCOUNT, account.name)]
     try:
-        if password is not None:
-            await editor.set_password(name, password, call.audit("set-password", AuditKind.ACCOUNT, name))
+        await editor.change(account, password=password, roles=roles, is_disabled=disabled, audit=audit)
     except AccountProblem as problem:
-        raise ApiError(400, str(problem)) from None
-    if roles is not None:
-        await editor.accounts.set_roles(name, roles, call.audit("set-roles", AuditKind.ACCOUNT, name))
-    if disabled is not None:
-        verb = "disable" if disabled else "enable"
-        await editor.accounts.set_disabled(
-            name, disabled, call.ports.clock(), call.audit(verb, AuditKind.ACCOUNT, name)
-        )
-    return account_view(await _found(editor.accounts, name))
+        raise _refused(problem) from None
+    return account_view(await _found(editor.accounts, account.name))
 
 
 async def erase_account(call: Call) -> object:
@@ -102,8 +101,13 @@ async def change_own_password(call: Call) -> object:
             account.name, new_password, call.audit("set-password", AuditKind.ACCOUNT, account.name)
         )
     except AccountProblem as problem:
-        raise ApiError(400, str(problem)) from None
+        raise _refused(problem) from None
     return None
+
+
+def _refused(problem: AccountProblem) -> ApiError:
+    is_conflict = isinstance(problem, AccountExists | AccountChanged)
+    return ApiError(409 if is_conflict else 400, str(problem))
 
 
 async def _found(accounts: Accounts, name: str) -> Account:

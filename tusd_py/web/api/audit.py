@@ -28,9 +28,11 @@ async def list_entries(call: Call) -> object:
         until=query.instant("until"),
     )
     limit = query.limit()
-    found = await trail.log.list_entries(matching, before=query.number("before", NUMBER_MAX), limit=limit)
-    more = found[-1].number if found and len(found) == limit else None
-    return {"entries": [audit_view(recorded) for recorded in found], "next": more}
+    if not limit:
+        return {"entries": [], "next": None}
+    before = query.number("before", NUMBER_MAX)
+    page = await trail.log.search(matching, before=None if before == NUMBER_MAX else before, limit=limit)
+    return {"entries": [audit_view(recorded) for recorded in page.entries], "next": page.next}
 
 
 _FILTERS = ("subject", "verb", "kind", "id", "outcome", "address", "since", "until")

@@ -10,7 +10,7 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.types import Scope
 
-from tusd_py.access.audit import entries
+from tusd_py.access.audit import entries, requested_id
 from tusd_py.access.policy import AccessPolicy
 from tusd_py.model.audit import AuditActor, AuditEntry, AuditKind
 from tusd_py.model.caller import Caller
@@ -52,6 +52,7 @@ class ApiSurroundings:
     download_url: str = ""  # that of the collection at the origin of downloads, if there is one
     is_draining: Callable[[], bool] = lambda: False  # whether the server is shutting down
     readiness: Readiness | None = None
+    schedules: frozenset[str] = frozenset()  # the names of those that are on
     bodies: BodyOpener | None = None
 
 
@@ -131,7 +132,7 @@ class Call:
         if upload is None or not self.may(Verb.INSPECT, upload):
             if self.policy is not None and self.ports.audit is not None:
                 actor = AuditActor.of(self.principal, self.address)
-                self.ports.audit.record_refusal(actor, "inspect", AuditKind.UPLOAD, upload_id, "404")
+                self.ports.audit.record_refusal(actor, "inspect", AuditKind.UPLOAD, requested_id(upload_id), "404")
             raise unknown_upload()
         return upload
 

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import Receive, Scope, Send
 
+from tusd_py.access.audit import requested_id
 from tusd_py.model.audit import AuditActor, AuditKind
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.protocol.access_errors import Unauthenticated
@@ -125,7 +126,12 @@ class ApiDispatcher:
             address = self._client_addresses.key(request.scope, headers)
             verb = route.access.value if isinstance(route.access, Verb) else request.method.lower()
             reason = f"{refused.status} {refused.code}"
-            trail.record_refusal(AuditActor.of(principal, address), verb, AuditKind.SERVER, request.url.path, reason)
+            # The path as it is documented: a client can put anything in the place of an id.
+            path = route.path
+            for name, value in request.path_params.items():
+                if requested := requested_id(str(value)):
+                    path = path.replace(f"{{{name}}}", requested)
+            trail.record_refusal(AuditActor.of(principal, address), verb, AuditKind.SERVER, path, reason)
 
     async def _principal(self, route: ApiRoute, request: Request) -> Principal:
         if self._authenticator is None or route.access is Access.OPEN:

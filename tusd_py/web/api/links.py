@@ -19,7 +19,7 @@ from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.metadata import format_metadata, parse_metadata
 from tusd_py.uploads.end_grant import revoke_link
 from tusd_py.uploads.make_link import LinkTerms, make_download_link, make_upload_link
-from tusd_py.uploads.type_limits import ensure_types_within
+from tusd_py.uploads.type_limits import ensure_type_named, ensure_types_within
 from tusd_py.views import format_time
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
 from tusd_py.web.api.cursors import format_cursor, parse_cursor
@@ -105,6 +105,7 @@ async def make_for_upload(call: Call) -> object:
             raise ApiError(400, f"metadata may have {call.ports.policy.limits.metadata_bytes_max} bytes as a header")
     types = _matching(body, "types", _TYPE, "media types such as image/png or image/*")
     ensure_types_within(call.principal, types)
+    ensure_type_named(call.principal, metadata)
     terms = LinkTerms(
         owner=owner_in(call, body),
         seconds=seconds_in(body, "expires_in", _EXPIRY_SECONDS, access.terms.link_seconds_max),

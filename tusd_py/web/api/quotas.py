@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tusd_py.access.quota import QuotaPolicy, quota_views, subject_of
+from tusd_py.access.quota import QuotaPolicy, UnknownSubject, parse_subject, quota_views, subject_of
 from tusd_py.contracts.quota_ledger import QuotaLedger
 from tusd_py.model.audit import AuditKind
 from tusd_py.model.principal import Verb
@@ -10,8 +10,6 @@ from tusd_py.model.quota import Quota, QuotaLimits
 from tusd_py.web.api.call import Access, ApiRoute, Call
 from tusd_py.web.api.problems import ApiError
 
-#: An owner has at most 255 characters.
-_SUBJECT_CHARACTERS_MAX = 300
 _NOT_COUNTED = (Quota.BYTES_STORED, Quota.UPLOADS_AT_ONCE)
 
 
@@ -64,11 +62,10 @@ def _quotas(call: Call) -> tuple[QuotaPolicy, QuotaLedger]:
 
 
 def _subject(call: Call) -> str:
-    subject = call.path("subject")
-    kind, _, name = subject.partition(":")
-    if kind not in ("user", "address") or not name or not name.isprintable() or len(subject) > _SUBJECT_CHARACTERS_MAX:
-        raise ApiError(404, "a subject is user:OWNER or address:ADDRESS")
-    return subject
+    try:
+        return parse_subject(call.path("subject"))
+    except ValueError as error:
+        raise ApiError(404 if isinstance(error, UnknownSubject) else 400, str(error)) from None
 
 
 ROUTES = (

@@ -5,14 +5,14 @@ from __future__ import annotations
 from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.model.audit import AuditKind
 from tusd_py.model.principal import Verb
-from tusd_py.model.text import valid_unicode
+from tusd_py.model.schedules import ScheduleState
 from tusd_py.views import schedule_view
 from tusd_py.web.api.call import ApiRoute, Call, available
 from tusd_py.web.api.problems import ApiError
 
 
 async def list_schedules(call: Call) -> object:
-    return {"schedules": [schedule_view(state) for state in await _states(call).list_states()]}
+    return {"schedules": [schedule_view(state) for state in await _states_of_enabled(call)]}
 
 
 async def run_schedule(call: Call) -> object:
@@ -20,9 +20,15 @@ async def run_schedule(call: Call) -> object:
     name = call.path("name")
     states = _states(call)
     audit = call.audit("run", AuditKind.SCHEDULE, name)
-    if name != valid_unicode(name) or "\0" in name or not await states.make_due(name, call.ports.clock(), audit):
+    is_on = name in call.surroundings.schedules
+    if not is_on or not await states.make_due(name, call.ports.clock(), audit):
         raise ApiError(404, "no schedule has this name, or what it does is switched off")
     return next(schedule_view(state) for state in await states.list_states() if state.name == name)
+
+
+async def _states_of_enabled(call: Call) -> list[ScheduleState]:
+    """Not those that were on once: nothing runs them any more."""
+    return [state for state in await _states(call).list_states() if state.name in call.surroundings.schedules]
 
 
 def _states(call: Call) -> ScheduleStates:

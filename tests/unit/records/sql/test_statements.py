@@ -12,6 +12,10 @@ from contextlib import closing
 import pytest
 from sqlalchemy.dialects import postgresql
 
+from tests.support.harness import EPOCH
+from tusd_py.model.audit import AuditFilter, AuditKind, AuditOutcome
+from tusd_py.records.sql.accounts import compile_account_statements
+from tusd_py.records.sql.audit_statements import audit_search
 from tusd_py.records.sql.code_statements import compile_code_statements
 from tusd_py.records.sql.endpoint_states import compile_endpoint_statements
 from tusd_py.records.sql.job_statements import JobStatements, compile_job_statements
@@ -68,6 +72,37 @@ def test_quota_statements_of_one_upload_use_an_index(name: str, connection: sqli
     """What the transaction of a record runs does not look at the charges of other uploads: there may be millions."""
     steps = plan_of(getattr(compile_quota_statements(open_engine("sqlite:///x").dialect), name), connection)
     assert [step for step in steps if "SCAN quota" in step or "TEMP B-TREE" in step] == []
+
+
+@pytest.mark.parametrize(
+    ("matching", "index"),
+    [
+        (AuditFilter(), "at"),
+        (AuditFilter(since=EPOCH, until=EPOCH), "at"),
+        (AuditFilter(verb="create"), "at"),
+        (AuditFilter(verb="create", kind=AuditKind.UPLOAD, outcome=AuditOutcome.DONE, since=EPOCH), "at"),
+        (AuditFilter(verb="login"), "verb"),
+        (AuditFilter(kind=AuditKind.KEY, verb="create"), "kind"),
+        (AuditFilter(outcome=AuditOutcome.REFUSED, until=EPOCH), "outcome"),
+        (AuditFilter(address="192.0.2.7", verb="login", since=EPOCH), "address"),
+        (AuditFilter(subject="a", address="192.0.2.7", until=EPOCH), "subject"),
+        (AuditFilter(object_id="u", subject="a", kind=AuditKind.UPLOAD), "object_id"),
+    ],
+    ids=str,
+)
+def test_lists_of_the_audit_log_use_an_index(matching: AuditFilter, index: str, connection: sqlite3.Connection) -> None:
+    """Whatever the filter: no list reads the whole log, or sorts it."""
+    steps = plan_of(audit_search(open_engine("sqlite:///x").dialect, matching).statement, connection)
+    assert len(steps) == 1 and f"INDEX ix_audit_entries_{index} (" in steps[0], steps
+
+
+def test_links_are_found_by_an_index(connection: sqlite3.Connection) -> None:
+    """The lists of administrators and the deletion of old links read only the rows that they need."""
+    links = compile_link_statements(open_engine("sqlite:///x").dialect)
+    accounts = compile_account_statements(open_engine("sqlite:///x").dialect)
+    for statement in (links.list_all, links.prune, *accounts.end_grants):
+        steps = plan_of(statement, connection)
+        assert [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step] == [], steps
 
 
 def test_lists_of_an_owner_use_an_index(connection: sqlite3.Connection) -> None:

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from uvicorn.protocols.http import flow_control, httptools_impl
 
-from tusd_py.serving.http import closing, cycle, protocol, uvicorn_compat
+from tusd_py.serving.http import closing, cycle, protocol, starting, uvicorn_compat
 from tusd_py.serving.http.uvicorn_compat import differences, protocol_class
 from tusd_py.settings import ServerSettings
 
@@ -110,11 +110,14 @@ def used_attributes(module: ModuleType, kind: str) -> set[str]:
 def test_list_of_internals_is_complete() -> None:
     """Everything our classes use of their base classes, and import from uvicorn, is on the list."""
     connection = {*uvicorn_compat.CONNECTION_METHODS, *uvicorn_compat.CONNECTION_FIELDS}
-    assert set() == used_attributes(protocol, "UploadProtocol") - connection
+    base = starting.StartingProtocol
+    own = {*vars(base), *base.__init__.__code__.co_names}
+    assert set() == used_attributes(protocol, "UploadProtocol") - connection - own
+    assert set() == used_attributes(starting, "StartingProtocol") - connection
     assert set() == used_attributes(cycle, "Cycle") - set(uvicorn_compat.CYCLE_FIELDS)
     imported = {
         (node.module, alias.name)
-        for module in (protocol, cycle, closing)
+        for module in (protocol, cycle, closing, starting)
         for node in ast.parse(inspect.getsource(module)).body
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("uvicorn")
         for alias in node.names

@@ -68,6 +68,10 @@ def test_key_by_a_pattern(upload_id: str) -> None:
     assert PATTERN.storage(upload) == {OBJECT_KEY: key}
     assert PATTERN.upload_of(key) == upload_id
     assert PATTERN.object_of(upload.with_storage({OBJECT_KEY: key})) == key
+    attempt = PATTERN.attempt(upload.with_storage({OBJECT_KEY: key}), "0f")
+    assert attempt == f"tus/files/alice/{upload_id}.0f/b.txt"
+    assert PATTERN.upload_of(attempt) == upload_id
+    assert PATTERN.root(attempt, upload_id) == PATTERN.root(key, upload_id) == f"tus/files/alice/{upload_id}"
     assert PATTERN.all_objects == ("tus/files/", "tus/uploads/")
 
 
@@ -75,6 +79,10 @@ def test_pattern_is_that_of_new_uploads_only() -> None:
     """An upload whose record names no key is found where it was before the pattern was changed."""
     assert PATTERN.object_of(an_upload()) == "tus/uploads/an-id" == Keys("tus/").object_of(an_upload())
     assert PATTERN.upload_of("tus/uploads/an-id") == "an-id"
+    assert PATTERN.attempt(an_upload(), "0f") == "tus/uploads/an-id.0f"
+    assert PATTERN.upload_of("tus/uploads/an-id.0f") == "an-id"
+    moved = an_upload().with_storage({OBJECT_KEY: "old/an-id/alice/x"})
+    assert PATTERN.attempt(moved, "0f") == "old/an-id.0f/alice/x"
     assert Keys("tus/").storage(an_upload()) == {}
 
 

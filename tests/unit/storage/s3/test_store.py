@@ -1,56 +1,124 @@
-"""What the store asks S3 for: the attributes of objects, on every request that makes one."""
+"""The S3 store with S3 in memory: several processes with one upload, and requests whose answers are lost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from tests.contracts.store import MIB, an_upload, append, cut
-from tests.support.s3_recorder import Recorder, recording_s3
-from tusd_py.storage.s3.attributes import ObjectAttributes
-from tusd_py.storage.s3.store import S3Store
+from tests.contracts.store import an_upload, append, read
+from tests.support.content import content
+from tests.support.fake_s3 import FakeS3, FakeS3Store
+from tusd_py.contracts.store import BytesMissing, StoreUnavailable
+from tusd_py.storage.s3.client import MultipartMissing
 
 pytestmark = pytest.mark.anyio
 
-ENCRYPTION = {
-    "server-side-encryption": "aws:kms",
-    "server-side-encryption-aws-kms-key-id": "arn:k",
-    "server-side-encryption-bucket-key-enabled": "true",
-}
-ATTRIBUTES = {**ENCRYPTION, "storage-class": "STANDARD_IA", "tagging": "a=b%20c"}
-
 
 @pytest.fixture
-def service() -> Iterator[Recorder]:
-    with recording_s3() as recorder:
-        yield recorder
+def s3() -> FakeS3:
+    return FakeS3()
 
 
-def a_store(service: Recorder) -> S3Store:
-    attributes = ObjectAttributes(
-        storage_class="STANDARD_IA", tags={"a": "b c"}, encryption="aws:kms", kms_key_id="arn:k", bucket_key=True
-    )
-    return S3Store(service.account(), part_bytes=5 * MIB, attributes=attributes)
+@pytest.mark.parametrize("size", [50, 250])
+async def test_late_process_overwrites_nothing(s3: FakeS3, size: int) -> None:
+    """A process that ends an upload after another one has ended and recorded it leaves that object alone."""
+    late, other = FakeS3Store(s3), FakeS3Store(s3)
+    body, wrong = bytes(content(1, size)), bytes(content(2, size))
+    sink = late.open(an_upload())
+    await sink.write([wrong])
+    recorded = await append(other, an_upload(), [body])
+    assert await sink.flush(durable=True) == size
+    await sink.close()
+    assert await read(other, recorded) == body
+    assert len([key for key in s3.objects if key.startswith("uploads/")]) == 2
 
 
-async def test_small_object_and_tail_and_probe(service: Recorder) -> None:
-    """A bucket may refuse what is not encrypted, so everything is; only the complete upload has class and tags."""
-    store = a_store(service)
-    await store.probe()
-    upload = await append(store, an_upload(), [b"12"], durable=False)
-    await append(store, an_upload("other"), [b"12"])
-    await store.close()
-    assert upload.offset == 2
-    probe, tail, complete = [asked.amz() for asked in service.asked if asked.method == "PUT"]
-    assert (probe, tail, complete) == (ENCRYPTION, ENCRYPTION, ATTRIBUTES)
+async def test_two_processes_reopen_one_object(s3: FakeS3) -> None:
+    """Both continue an object that its record does not name as complete; each makes one of its own."""
+    store = FakeS3Store(s3)
+    body = bytes(content(3, 250))
+    cut = await append(store, an_upload(), [body[:210]], durable=False)
+    ended = await append(store, cut, [body[210:]])
+    late = store.open(cut)
+    await late.write([bytes(40)])
+    again = await append(store, cut, [body[210:]])
+    await late.flush(durable=True)
+    await late.close()
+    assert await read(store, again) == body
+    assert again.storage != ended.storage
 
 
-async def test_large_object(service: Recorder) -> None:
-    """Those of a multipart upload are given when it is created; parts have none."""
-    store = a_store(service)
-    await append(store, an_upload(), cut(bytes(6 * MIB), MIB))
-    await store.close()
-    [created] = [asked.amz() for asked in service.asked if "uploads" in asked.query]
-    assert created == ATTRIBUTES
-    assert [{}, {}] == [asked.amz() for asked in service.asked if "partNumber" in asked.query]
+async def test_completion_whose_answer_is_lost(s3: FakeS3) -> None:
+    """The object exists, and the client gets an error: its next request continues, and the bytes are right."""
+    store = FakeS3Store(s3)
+    body = bytes(content(4, 350))
+    recorded = await append(store, an_upload(), [body[:320]], durable=False)
+    s3.failures["complete_multipart_upload"] = [StoreUnavailable("S3 cannot be reached")]
+    s3.is_done_first = True
+    sink = store.open(recorded)
+    await sink.write([body[320:]])
+    with pytest.raises(StoreUnavailable):
+        await sink.flush(durable=True)
+    assert sink.persisted_offset >= 320
+    await sink.close()
+    again = await append(store, recorded, [body[320:]])
+    assert await read(store, again) == body
+    await store.delete(again)
+    assert (s3.objects, s3.multiparts) == ({}, {})
+
+
+async def test_completion_that_was_done_before(s3: FakeS3) -> None:
+    """S3 has forgotten the multipart upload, but its object is there: the completion has succeeded."""
+    store = FakeS3Store(s3)
+    body = bytes(content(5, 250))
+    s3.failures["complete_multipart_upload"] = [MultipartMissing("the multipart upload has ended")]
+    s3.is_done_first = True
+    assert await read(store, await append(store, an_upload(), [body])) == body
+
+
+async def test_multipart_without_object(s3: FakeS3) -> None:
+    """S3 has forgotten the multipart upload, and there is no object: the completion fails."""
+    store = FakeS3Store(s3)
+    s3.failures["complete_multipart_upload"] = [MultipartMissing("the multipart upload has ended")]
+    sink = store.open(an_upload())
+    await sink.write([bytes(250)])
+    with pytest.raises(MultipartMissing):
+        await sink.flush(durable=True)
+    await sink.close()
+
+
+async def test_multipart_without_parts_is_forgotten(s3: FakeS3) -> None:
+    """A record that was cut to its tails goes on without the multipart upload that S3 has no more."""
+    store = FakeS3Store(s3)
+    body = bytes(content(6, 120))
+    recorded = await append(store, an_upload(), [body], durable=False)
+    cut = replace(recorded, offset=0)
+    s3.multiparts.clear()
+    assert await read(store, await append(store, cut, [body])) == body
+
+
+async def test_flush_of_what_is_whole(s3: FakeS3) -> None:
+    """The object of a complete upload is not made once more."""
+    store = FakeS3Store(s3)
+    recorded = await append(store, an_upload(), [bytes(250)])
+    before = dict(s3.objects)
+    assert await append(store, recorded, []) == recorded
+    assert s3.objects == before
+
+
+async def test_changed_part_is_sent_again(s3: FakeS3) -> None:
+    """A part that another process has replaced is not completed: the offset goes back to it."""
+    store = FakeS3Store(s3)
+    body = bytes(content(7, 350))
+    recorded = await append(store, an_upload(), [body[:320]], durable=False)
+    (_, parts), *_ = s3.multiparts.values()
+    parts[2] = bytes(100)
+    sink = store.open(recorded)
+    await sink.write([body[320:]])
+    with pytest.raises(BytesMissing):
+        await sink.flush(durable=True)
+    assert sink.persisted_offset == 100
+    cut = replace(recorded, offset=100)
+    await sink.close()
+    assert await read(store, await append(store, cut, [body[100:]])) == body

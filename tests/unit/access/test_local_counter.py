@@ -1,0 +1,60 @@
+"""The counts of one process: what they remember, and for how long."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from tusd_py.access import local_counter
+from tusd_py.access.local_counter import LocalCounter
+from tusd_py.model.rates import Rate
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_keys_are_forgotten_after_their_window() -> None:
+    """Clients that come once leave nothing behind: neither addresses nor names that somebody has tried."""
+    clock = SimpleNamespace(now=0.0)
+    counter = LocalCounter(lambda: clock.now)
+    for number in range(1000):
+        await counter.hit(Rate(5), f"create from {number}")
+        clock.now += 1
+    assert len(counter._acts) <= 61
+
+
+async def test_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many addresses at once that they cannot all be remembered: the oldest are forgotten, one that acts is not."""
+    monkeypatch.setattr(local_counter, "KEYS_MAX", 100)
+    counter = LocalCounter()
+    for number in range(1000):
+        await counter.hit(Rate(1), f"create from {number}")
+        await counter.hit(Rate(1000), "create user:alice")
+    assert len(counter._acts) == 100
+    assert await counter.wait_seconds(Rate(1), "create from 999") > 0
+    assert len(counter._acts[Rate(1000), "create user:alice"]) == 1000
+
+
+async def test_machine_time_that_is_set_back_locks_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client waits at most for the window, whatever the clock of the machine says meanwhile."""
+    counter = LocalCounter()
+    assert await counter.hit(Rate(1), "k") == 0
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert 0 < await counter.hit(Rate(1), "k") <= 60
+
+
+async def test_many_keys_cost_no_more_than_few() -> None:
+    """An act takes the same time after 20,000 other keys as after none: it looks at some of them only."""
+
+    async def cpu_of(keys: int) -> float:
+        counter = LocalCounter()
+        for number in range(keys):
+            await counter.hit(Rate(5), f"create from {number}")
+        started = time.process_time()
+        for number in range(500):
+            await counter.hit(Rate(5), f"create from other {number}")
+        return time.process_time() - started
+
+    few, many = await cpu_of(0), await cpu_of(20_000)
+    assert many < 20 * few + 0.05

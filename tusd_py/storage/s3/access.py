@@ -1,0 +1,41 @@
+"""What all uploads of one store share."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+
+from tusd_py.model.upload import Upload
+from tusd_py.storage.s3.attributes import ObjectAttributes
+from tusd_py.storage.s3.budget import MemoryBudget
+from tusd_py.storage.s3.client import S3Client
+from tusd_py.storage.s3.layout import Keys, PartLayout
+from tusd_py.storage.s3.state import S3State, from_storage
+
+_NONCE_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class S3Access:
+    """The bucket, the memory, and how new uploads are laid out."""
+
+    client: S3Client
+    keys: Keys
+    budget: MemoryBudget
+    layout: PartLayout  # of new uploads
+    parallel_parts: int  # of one request
+    attributes: ObjectAttributes
+
+    def state(self, upload: Upload) -> S3State:
+        """What the record says of the bytes of ``upload``. Earlier versions recorded no key."""
+        state = from_storage(upload.storage, self.layout)
+        if not state.key and (state.multipart_id or (state.is_empty and upload.offset)):
+            return replace(state, key=self.keys.object_of(upload))
+        return state
+
+    def new_object_key(self, upload: Upload) -> str:
+        """A key that nothing has used before, and nothing else will use."""
+        return self.keys.attempt(upload, secrets.token_hex(_NONCE_BYTES))
+
+    def new_tail_key(self, upload: Upload, offset: int) -> str:
+        return f"{self.keys.tails(upload.id)}{offset:020d}-{secrets.token_hex(_NONCE_BYTES)}"

@@ -1,0 +1,121 @@
+"""What an S3-compatible service can do, found out by trying: services differ, and few say so."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from tusd_py.contracts.store import StoreUnavailable
+from tusd_py.storage.s3.attributes import ObjectAttributes
+from tusd_py.storage.s3.client import Conflict, MultipartMissing, ObjectMissing, Refused, S3Client
+from tusd_py.storage.s3.layout import Keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What was found out."""
+
+    copies_parts: bool  # UploadPartCopy: concatenation and publishing
+    is_exclusive: bool  # CompleteMultipartUpload with If-None-Match: publishing under plain names
+    ignored: tuple[str, ...] = ()  # settings of attributes that have no effect
+
+    def shortcomings(self) -> Iterator[str]:
+        """One sentence for each that is missing, with its consequence."""
+        if not self.copies_parts:
+            yield "it cannot copy parts (UploadPartCopy): concatenations pass through the server"
+        if not self.is_exclusive:
+            yield "it has no conditional writes (If-None-Match): each published name gets a suffix"
+        for setting in self.ignored:
+            yield f"it ignores {setting}"
+
+
+async def find_capabilities(client: S3Client, keys: Keys, attributes: ObjectAttributes) -> Capabilities:
+    """Try everything with a small object, and remove it. Raises ``StoreUnavailable`` if that is refused."""
+    # A key of its own for each process, which looks like the tail of an upload: the sweeper removes it after a crash.
+    key = f"{keys.tails(f'probe{secrets.token_hex(8)}')}0"
+    try:
+        await client.call("put_object", Key=key, Body=b"probe", **attributes.of_sample())
+    except Refused as error:
+        raise StoreUnavailable(f"objects with the attributes of [s3] are refused ({error})") from error
+    try:
+        ignored = await _ignored(client, key, attributes)
+        made = await client.call("create_multipart_upload", Key=key, **attributes.of_bytes())
+        multipart = {"Key": key, "UploadId": made["UploadId"]}
+        try:
+            etag, copies_parts = await _copy_part(client, multipart)
+            is_exclusive = await _is_exclusive(client, multipart, etag)
+        finally:
+            await _abort(client, multipart)
+    finally:
+        await client.call("delete_object", Key=key)
+    return Capabilities(copies_parts=copies_parts, is_exclusive=is_exclusive, ignored=ignored)
+
+
+@dataclass(slots=True)
+class LazyCapabilities:
+    """Finds out what the service can do when that is first needed, once."""
+
+    client: S3Client
+    keys: Keys
+    attributes: ObjectAttributes
+    settled: Mapping[str, bool] = field(default_factory=dict)  # what the operator has set, by name
+    _found: Capabilities | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def find(self) -> Capabilities:
+        """Raises ``StoreUnavailable``; then the next call tries again."""
+        async with self._lock:
+            if self._found is None:
+                found = await find_capabilities(self.client, self.keys, self.attributes)
+                self._found = replace(
+                    found,
+                    copies_parts=self.settled.get("copies_parts", found.copies_parts),
+                    is_exclusive=self.settled.get("is_exclusive", found.is_exclusive),
+                )
+                self.client.copies_parts = self._found.copies_parts
+            return self._found
+
+
+async def _ignored(client: S3Client, key: str, attributes: ObjectAttributes) -> tuple[str, ...]:
+    found = await client.call("head_object", Key=key)
+    ignored = []
+    # S3 does not name the standard class.
+    if attributes.storage_class not in ("", found.get("StorageClass", "STANDARD")):
+        ignored.append("s3.storage_class")
+    if attributes.encryption not in ("", found.get("ServerSideEncryption")):
+        ignored.append("s3.encryption")
+    if attributes.tags and not (await client.call("get_object_tagging", Key=key)).get("TagSet"):
+        ignored.append("s3.tags")
+    return tuple(ignored)
+
+
+async def _copy_part(client: S3Client, multipart: dict[str, str]) -> tuple[str, bool]:
+    """The ETag of a part, and whether it is a copy."""
+    source = {"Bucket": client.bucket, "Key": multipart["Key"]}
+    try:
+        copied = await client.call("upload_part_copy", PartNumber=1, CopySource=source, **multipart)
+    except Refused:
+        sent = await client.call("upload_part", PartNumber=1, Body=b"probe", **multipart)
+        return str(sent["ETag"]), False
+    return str(copied["CopyPartResult"]["ETag"]), True
+
+
+async def _is_exclusive(client: S3Client, multipart: dict[str, str], etag: str) -> bool:
+    """Whether the service refuses to replace the object that has the key."""
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    try:
+        await client.call("complete_multipart_upload", MultipartUpload=parts, IfNoneMatch="*", **multipart)
+    except Conflict:
+        return True
+    except Refused:
+        return False
+    return False
+
+
+async def _abort(client: S3Client, multipart: dict[str, str]) -> None:
+    try:
+        await client.call("abort_multipart_upload", **multipart)
+    except (MultipartMissing, ObjectMissing):
+        return
