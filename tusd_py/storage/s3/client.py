@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
-from tusd_py.storage.s3.refusals import describe, describe_local
+from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,7 @@ class S3Client:
         except ClientError as error:
             raise _translated(error.response, operation, self.bucket) from None
         except (BotoCoreError, ResponseParserError, OSError, TimeoutError) as error:
-            reason = f"S3 cannot be reached: {type(error).__name__} at {_host(client)}"
-            raise StoreUnavailable(": ".join(filter(None, (reason, describe_local(error))))) from None
+            raise StoreUnavailable(describe_failure(error, _host(client))) from None
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
