@@ -82,8 +82,8 @@ class SqlRecords:
         assert not upload.parts and not upload.token, "only plain creations are direct"
         self._begin_write(self._insertion(upload, effects), Callback(on_done))
 
-    async def find(self, upload_id: str) -> Upload | None:
-        found: Upload | None = (await self._read(FindByIds((upload_id,))))[0]
+    async def find(self, upload_id: str, *, with_parts: bool = True) -> Upload | None:
+        found: Upload | None = (await self._read(FindByIds((upload_id,), with_parts)))[0]
         return found
 
     def begin_find(self, upload_id: str, on_found: OnFound) -> None:
@@ -94,8 +94,8 @@ class SqlRecords:
 
         self._begin_read(FindByIds((upload_id,)), ResultCallback(on_read))
 
-    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
-        return await self._read(FindByIds(tuple(upload_ids))) if upload_ids else []
+    async def find_all(self, upload_ids: Sequence[str], *, with_parts: bool = True) -> list[Upload | None]:
+        return await self._read(FindByIds(tuple(upload_ids), with_parts)) if upload_ids else []
 
     async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         saved, change = self._update(before, after, effects)

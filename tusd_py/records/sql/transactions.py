@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -56,9 +56,13 @@ class WriteOp(Protocol):
 
 @frozen()
 class FindByIds:
-    """Reads the uploads with these ids, in this order, ``None`` for those not recorded."""
+    """Reads the uploads with these ids, in this order, ``None`` for those not recorded.
+
+    Without ``with_parts`` final uploads may lack their parts: then it is one statement for every id.
+    """
 
     ids: Sequence[str]
+    with_parts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +150,13 @@ class Reader:
 
     def _transact(self, ops: Sequence[ReadOp], apart: bool) -> list[list[Any] | Exception]:
         with self._connection.reading():
-            ids = {upload_id for op in ops if isinstance(op, FindByIds) for upload_id in op.ids}
-            found = (
-                {upload.id: upload for upload in self._select(self._statements.find, json_array(ids))} if ids else {}
-            )
+            finds = [op for op in ops if isinstance(op, FindByIds)]
+            ids = {upload_id for op in finds for upload_id in op.ids}
+            found: Mapping[str, Upload] = {}
+            if ids:
+                with_parts = {upload_id for op in finds if op.with_parts for upload_id in op.ids}
+                uploads = self._select(self._statements.find, json_array(ids), with_parts)
+                found = {upload.id: upload for upload in uploads}
             if len(found) < len(ids):
                 spend_as_if_found(len(ids) - len(found))
             if apart:
@@ -165,9 +172,14 @@ class Reader:
             return op.read(self._connection)
         return [op.read(row) for row in self._connection.execute(op.statement, op.values)]
 
-    def _select(self, statement: str, values: dict[str, object]) -> list[Upload]:
+    def _select(
+        self, statement: str, values: dict[str, object], with_parts: Collection[str] | None = None
+    ) -> list[Upload]:
+        """The uploads that a statement selects, with their parts: all of them, or those with these ids."""
         rows = self._connection.execute(statement, values).fetchall()
         finals = [row[_ID] for row in rows if row[_KIND] == Kind.FINAL]
+        if with_parts is not None:
+            finals = [upload_id for upload_id in finals if upload_id in with_parts]
         parts: dict[str, list[str]] = {upload_id: [] for upload_id in finals}
         if finals:
             for final_id, part_id in self._connection.execute(self._statements.parts_of, json_array(finals)):

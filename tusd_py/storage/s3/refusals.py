@@ -84,7 +84,7 @@ _LOCAL: Mapping[str, str] = {
     "InvalidRegionError": "s3.region is not the name of a region",
     "ParamValidationError": "s3.bucket or another setting of [s3] has an invalid value",
     "ResponseParserError": "what answers there is not S3: check s3.endpoint_url",
-    "SSLError": "its certificate is not trusted, or it does not speak TLS: check s3.endpoint_url (it is https by default)",
+    "SSLError": "its certificate is not trusted, or it does not speak TLS: check s3.endpoint_url (https by default)",
 }
 
 
