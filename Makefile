@@ -12,8 +12,9 @@ BENCH := $(VENV)/.bench
 BENCH_VENV := benchmarks/.venv-bench
 PROXIES := $(VENV)/.proxies
 DOCS := $(VENV)/.docs
-# Two processes, because the tests are bound by I/O. The tests of a file run in one process and share its server.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# Three processes on two cores: tests wait for timers, disks and clients about two fifths of the time. The tests of a
+# file run in one process and share its server.
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile
 ARGS ?=
 
 .PHONY: help run test test-all first-hour fast check format bench bench-here docs conformance conformance-report compatibility vendor vendor-api media-types lock clean venv packages more-packages

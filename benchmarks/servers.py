@@ -67,7 +67,7 @@ def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
     data.mkdir(parents=True)
     # Files, not pipes, which would have to be read: tusd writes lines for each request and cannot be silenced.
     output, log = directory / "output", directory / "log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUSD_PY_")}
+    environment = {name: value for name, value in os.environ.items() if not _is_ours(name)}
     # A child inherits the cores of the thread that starts it.
     os.sched_setaffinity(0, cores.server)
     started_at = time.perf_counter()
@@ -89,6 +89,14 @@ def running(recipe: Recipe, directory: Path, cores: Cores) -> Iterator[Server]:
     finally:
         _stop(process)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a variable of the environment is a setting of this machine that would change what is measured.
+
+    A Python that may keep no compiled modules compiles them at each start, and keeps more memory after that.
+    """
+    return name.startswith("TUSD_PY_") or name == "PYTHONDONTWRITEBYTECODE"
 
 
 def _endpoint(process: subprocess.Popen[bytes], output: Path, log: Path) -> str:

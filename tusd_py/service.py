@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -29,10 +30,6 @@ from tusd_py.scheduler import Scheduler
 from tusd_py.schedules import enabled_schedules
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.api.call import ApiSurroundings
-from tusd_py.web.api.documentation import documentation_routes
-from tusd_py.web.api.request_bodies import BodyOpener
-from tusd_py.web.api.routes import CREDENTIAL_ROUTES, api_routes
 from tusd_py.web.api_cors import ApiCors
 from tusd_py.web.app import PrefixRoute, ServerApp, metrics_route
 from tusd_py.web.client_address import ClientAddresses
@@ -52,6 +49,9 @@ from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.security_headers import SecurityHeaders
 from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
+
+if TYPE_CHECKING:
+    from tusd_py.web.api.call import ApiSurroundings
 
 #: The life of a download link that the page makes: people send it to others, who may be away for some days.
 _PAGE_LINK_SECONDS = 7 * 24 * 60 * 60
@@ -107,6 +107,8 @@ class Service:
 
     def api_surroundings(self) -> ApiSurroundings:
         """What the API needs to know of this server."""
+        from tusd_py.web.api.call import ApiSurroundings
+        from tusd_py.web.api.request_bodies import BodyOpener
 
         def locate(scope: Scope) -> str:
             path = scope.get("root_path", "").rstrip("/") + self.settings.server.base_path
@@ -281,18 +283,8 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     routes: list[BaseRoute] = health_routes(readiness)
     if settings.metrics.enabled:
         routes.append(metrics_route(service.metrics, settings.metrics.path, service.authenticator))
-    if settings.api.enabled:
-        routes += api_routes(
-            service.ports,
-            service.authenticator,
-            service.endpoint.client_addresses,
-            surroundings=service.api_surroundings(),
-        )
-        if settings.api.docs:
-            routes += documentation_routes()
-    elif service.authenticator is not None:
-        # Without the API, only what clients need to get credentials.
-        routes += api_routes(service.ports, service.authenticator, service.endpoint.client_addresses, CREDENTIAL_ROUTES)
+    if settings.api.enabled or service.authenticator is not None:
+        routes += _api_routes(service)
     if settings.has_page:
         routes += page_routes(page_options(settings))
     cross_origin = CrossOriginPolicy(
@@ -316,3 +308,16 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     app.state.reload_rules = service.reload_rules
     app.state.count_refused_connection = service.metrics.connections_refused.inc
     return app
+
+
+def _api_routes(service: Service) -> list[BaseRoute]:
+    """The routes of the API; without it, only what clients need to get credentials."""
+    # Loaded only where they are used: the modules take a megabyte.
+    from tusd_py.web.api.documentation import documentation_routes
+    from tusd_py.web.api.routes import CREDENTIAL_ROUTES, api_routes
+
+    ports, authenticator, addresses = service.ports, service.authenticator, service.endpoint.client_addresses
+    if not service.settings.api.enabled:
+        return api_routes(ports, authenticator, addresses, CREDENTIAL_ROUTES)
+    routes = api_routes(ports, authenticator, addresses, surroundings=service.api_surroundings())
+    return [*routes, *documentation_routes()] if service.settings.api.docs else routes

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tusd_py.contracts.download_urls import DownloadUrls
 from tusd_py.contracts.store import Store, StoreError, StoreUnavailable
@@ -17,12 +17,13 @@ from tusd_py.publishing.names import candidates, published_name, with_random_suf
 from tusd_py.settings import Settings, without_credentials
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.storage.s3.attributes import ObjectAttributes
-from tusd_py.storage.s3.client import S3Account, S3Client
-from tusd_py.storage.s3.layout import Keys
-from tusd_py.storage.s3.presign import PresignedDownloads
-from tusd_py.storage.s3.publisher import BucketPublisher
-from tusd_py.storage.s3.store import S3Store
+
+if TYPE_CHECKING:
+    # Loaded only where S3 is used: the modules take a megabyte.
+    from tusd_py.storage.s3.attributes import ObjectAttributes
+    from tusd_py.storage.s3.client import S3Account, S3Client
+    from tusd_py.storage.s3.layout import Keys
+    from tusd_py.storage.s3.publisher import BucketPublisher
 
 #: Storage in memory is for trials; more than this is refused as a full store.
 _MEMORY_BYTES_MAX = 1024**3
@@ -41,6 +42,8 @@ def make_store(settings: Settings) -> Store:
         return MemoryStore(bytes_max=_MEMORY_BYTES_MAX)
     if settings.storage.kind == "disk":
         return DiskStore(Path(settings.storage.data_dir) / "uploads", file_mode=int(settings.storage.file_mode, 8))
+    from tusd_py.storage.s3.store import S3Store
+
     s3 = settings.s3
     return S3Store(
         _account(settings),
@@ -60,6 +63,10 @@ def make_store(settings: Settings) -> Store:
 
 def make_bucket_publisher(settings: Settings, store: Store) -> BucketPublisher:
     """The publisher for a target in S3. The store is one in S3, too."""
+    from tusd_py.storage.s3.client import S3Client
+    from tusd_py.storage.s3.publisher import BucketPublisher
+    from tusd_py.storage.s3.store import S3Store
+
     assert isinstance(store, S3Store) and settings.publishing.bucket, "the settings were checked"
     bucket, prefix = settings.publishing.bucket
     return BucketPublisher(
@@ -71,7 +78,7 @@ def make_bucket_publisher(settings: Settings, store: Store) -> BucketPublisher:
         name=lambda upload: published_name(settings.publishing.pattern, upload),
         candidates=candidates,
         suffixed=with_random_suffix,
-        is_exclusive=store.capabilities.is_exclusive,
+        capabilities=store.capabilities.find,
     )
 
 
@@ -80,6 +87,9 @@ def make_download_urls(settings: Settings, store: Store) -> DownloadUrls | None:
     s3 = settings.s3
     if settings.storage.kind != "s3" or s3.download != "redirect":
         return None
+    from tusd_py.storage.s3.client import S3Client
+    from tusd_py.storage.s3.presign import PresignedDownloads
+
     account = _account(settings)
     # The host is a part of what is signed, so it has to be the one that clients use.
     account = replace(account, endpoint_url=s3.public_endpoint_url or account.endpoint_url)
@@ -96,6 +106,8 @@ def make_s3_client(settings: Settings, bucket: str, endpoint_url: str) -> S3Clie
 
     Raises ``StoreUnavailable`` if the package for S3 is not installed.
     """
+    from tusd_py.storage.s3.client import S3Account, S3Client
+
     account = replace(_account(settings), bucket=bucket)
     if endpoint_url:
         url = endpoint_url if "://" in endpoint_url else f"https://{endpoint_url}"
@@ -112,6 +124,8 @@ def removes_unknown_objects(settings: Settings, bucket: str, prefix: str) -> boo
 
 
 def _account(settings: Settings) -> S3Account:
+    from tusd_py.storage.s3.client import S3Account
+
     if importlib.util.find_spec("aiobotocore") is None:
         raise StoreUnavailable('S3 needs the extra s3: pip install "tusd-py[s3]"')
     s3 = settings.s3
@@ -121,14 +135,19 @@ def _account(settings: Settings) -> S3Account:
         region=s3.region,
         access_key=s3.access_key,
         secret_key=s3.secret_key,
+        timeout_seconds=s3.timeout_seconds,
     )
 
 
 def _keys(settings: Settings) -> Keys:
+    from tusd_py.storage.s3.layout import Keys
+
     return Keys(settings.s3.prefix, settings.s3.key_pattern, published_name)
 
 
 def _attributes(settings: Settings) -> ObjectAttributes:
+    from tusd_py.storage.s3.attributes import ObjectAttributes
+
     s3 = settings.s3
     return ObjectAttributes(
         storage_class=s3.storage_class,
@@ -158,6 +177,10 @@ async def store_failure(store: Store) -> str:
 
 async def shortcomings(store: Store) -> list[str]:
     """What the service behind the store lacks, with the consequences. Takes a bounded time. Raises ``StoreError``."""
+    if isinstance(store, DiskStore | MemoryStore):
+        return []
+    from tusd_py.storage.s3.store import S3Store
+
     if not isinstance(store, S3Store):
         return []
     try:
@@ -186,6 +209,8 @@ def try_store(settings: Settings) -> tuple[str, list[str]]:
 
 def try_bucket_publishing(settings: Settings) -> str:
     """Why nothing can be published in the bucket of the settings; empty if it can. Blocks for a bounded time."""
+    from tusd_py.storage.s3.client import S3Client
+
     assert settings.publishing.bucket is not None, "the settings name one"
     bucket, prefix = settings.publishing.bucket
     client = S3Client(replace(_account(settings), bucket=bucket))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from os import urandom
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from tusd_py.access_wiring import access_policy, open_access_ports, quota_policy, rates
@@ -52,8 +52,9 @@ from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
 from tusd_py.uploads.expire import Swept, sweep
 from tusd_py.uploads.policy import UploadPolicy
 from tusd_py.uploads.ports import Ports
-from tusd_py.validation import libmagic
-from tusd_py.validation.validator import RuleValidator
+
+if TYPE_CHECKING:
+    from tusd_py.validation.validator import RuleValidator
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -127,6 +128,8 @@ def needs_worker(settings: Settings) -> bool:
 
 def ensure_libmagic() -> None:
     """Load libmagic. Raises ``ValidatorUnavailable``, which says how to install it, if it is missing."""
+    from tusd_py.validation import libmagic
+
     libmagic.detect_type(b"")
 
 
@@ -176,7 +179,7 @@ async def open_ports(
         hooks=MeasuredHooks(handler, observe_hook),
         clock=clock,
         # 128 bits: every client that knows the URL of an upload may write to it, so it must be unguessable.
-        new_id=lambda: secrets.token_hex(16),
+        new_id=lambda: urandom(16).hex(),
         policy=_policy(settings, functions),
         background=Background(),
         opened_at=clock(),
@@ -300,12 +303,17 @@ def try_publishing(directory: Path) -> str:
 
 def reload_rules(ports: Ports, settings: Settings) -> None:
     """Let the validators of ``ports`` apply the rules of ``settings``; whether there are any does not change."""
+    from tusd_py.validation.validator import RuleValidator
+
     for validator in (ports.validator, ports.sniffer):
         if isinstance(validator, RuleValidator):
             validator.take_over(_validator(settings))
 
 
 def _validator(settings: Settings) -> RuleValidator:
+    # Loaded only where it is used, as libmagic: the modules take half a megabyte.
+    from tusd_py.validation.validator import RuleValidator
+
     validation = settings.validation
     return RuleValidator(
         rules=validation.rules,

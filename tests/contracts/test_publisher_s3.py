@@ -20,6 +20,7 @@ from tusd_py.model.upload import Upload
 from tusd_py.publishing.names import candidates, with_random_suffix
 from tusd_py.storage.s3 import copying
 from tusd_py.storage.s3.attributes import ObjectAttributes
+from tusd_py.storage.s3.capabilities import Capabilities
 from tusd_py.storage.s3.client import S3Client
 from tusd_py.storage.s3.layout import Keys
 from tusd_py.storage.s3.publisher import BucketPublisher
@@ -50,12 +51,14 @@ class Bench:
         self.store = S3Store(server.account(self.source), part_bytes=5 * MIB)
         self.clients: list[S3Client] = []
 
-    def publisher(self, name: str = "a/report.txt", *, is_exclusive: bool = True) -> BucketPublisher:
+    def publisher(
+        self, name: str = "a/report.txt", *, is_exclusive: bool = True, copies_parts: bool = True
+    ) -> BucketPublisher:
         target = S3Client(self.server.account(self.target))
         self.clients.append(target)
 
-        async def exclusive() -> bool:
-            return is_exclusive
+        async def capabilities() -> Capabilities:
+            return Capabilities(copies_parts=copies_parts, is_exclusive=is_exclusive)
 
         return BucketPublisher(
             source=self.store.client,
@@ -66,7 +69,7 @@ class Bench:
             name=lambda _: name,
             candidates=candidates,
             suffixed=with_random_suffix,
-            is_exclusive=exclusive,
+            capabilities=capabilities,
         )
 
     async def upload(self, upload_id: str, body: bytes) -> Upload:
@@ -142,6 +145,19 @@ async def test_many_at_once_under_one_name(bench: Bench) -> None:
     assert len(set(paths)) == len(published) == 12
     assert [published[f"pub/{path}"] for path in paths] == [b"%d" % number for number in range(12)]
     assert bench.leftovers() == []
+
+
+@pytest.mark.parametrize("size", [0, 3, 6 * MIB])
+async def test_without_copies_of_parts(bench: Bench, size: int) -> None:
+    """The object is copied at once, with the attributes of a published one, under a name of its own."""
+    body = bytes(content(73, size))
+    upload = await bench.upload("one", body)
+    path = await publish(bench.publisher(copies_parts=False), upload, bench.store)
+    again = await publish(bench.publisher(copies_parts=False), upload, bench.store)
+    assert path == again == with_random_suffix("a/report.txt", "one")
+    assert bench.published() == {f"pub/{path}": body}
+    tags = bench.blocking.get_object_tagging(Bucket=bench.target, Key=f"pub/{path}")["TagSet"]
+    assert (tags, bench.leftovers()) == ([{"Key": "a", "Value": "b"}], [])
 
 
 @pytest.mark.parametrize("is_done", [False, True], ids=["before", "after"])

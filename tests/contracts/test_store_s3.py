@@ -18,6 +18,7 @@ from tests.support.content import content
 from tests.support.s3 import S3Server, running_s3
 from tusd_py.contracts.store import OnProgress, Store
 from tusd_py.model.upload import Upload
+from tusd_py.storage.s3.client import Refused, S3Client
 from tusd_py.storage.s3.state import KEY
 from tusd_py.storage.s3.store import S3Store
 from tusd_py.storage.s3.writer import S3Sink
@@ -200,6 +201,19 @@ class TestParts:
         assert self.names() == ["uploads/an-upload"]
         await store.close()
 
+    @pytest.fixture(params=[True, False], ids=["copies", "no-copies"])
+    def copying(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        """S3 copies parts, or refuses to."""
+        original = S3Client.call
+
+        async def call(self: S3Client, operation: str, **arguments: Any) -> Any:
+            if operation == "upload_part_copy" and not request.param:
+                raise Refused("S3 answered 501 NotImplemented")
+            return await original(self, operation, **arguments)
+
+        monkeypatch.setattr(S3Client, "call", call)
+
+    @pytest.mark.usefixtures("copying")
     @pytest.mark.anyio
     async def test_killed_between_completion_and_save(self, store: S3Store) -> None:
         """The record names a multipart upload that is an object already: the next request continues at its offset."""
@@ -228,9 +242,10 @@ class TestParts:
         assert (again.offset, self.beneath("an-upload")) == (len(body), body)
         await other.close()
 
+    @pytest.mark.usefixtures("copying")
     @pytest.mark.anyio
     async def test_concatenation_copies_in_the_store(self, store: S3Store) -> None:
-        """Parts around the minimum size, in any order; the result is one object."""
+        """Parts around the minimum size, in any order; the result is one object. Without copies too."""
         sizes = [6 * MIB, 3, 5 * MIB, 5 * MIB - 1, 2 * MIB, 11 * MIB + 7, 1]
         bodies = [bytes(content(30 + number, size)) for number, size in enumerate(sizes)]
         parts = [await append(store, an_upload(f"part-{n}"), cut(body, MIB)) for n, body in enumerate(bodies)]

@@ -123,14 +123,17 @@ async def test_append_outside_of_the_limits(endpoint: str, version: int) -> None
 
 @pytest.mark.anyio
 async def test_lifetime_never_moves_earlier(draft: Draft) -> None:
-    """The end that Date and max-age imply is the same or later in each response."""
+    """The end that Date and max-age imply is the same or later in each response, to a second.
+
+    A second may begin between the computation of max-age and that of Date.
+    """
     ends = []
     url = await draft.made(400)
     for offset in range(0, 200, 10):
         for answer in (await draft.append(url, offset, b"x" * 10, completes=False), await draft.head(url)):
             date = email.utils.parsedate_to_datetime(answer.headers["date"])
             ends.append(date.timestamp() + limits(answer.headers)["max-age"])
-    assert ends == sorted(ends)
+    assert min(ends) >= max(ends) - 1
 
 
 @pytest.mark.anyio

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import initialize, invariant
 
@@ -90,5 +91,12 @@ class EventsMachine(UploadsMachine):
 
 TestEvents = EventsMachine.TestCase
 TestEvents.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+@pytest.mark.long
+class TestEventsLong(EventsMachine.TestCase):  # type: ignore[misc, valid-type]  # made by Hypothesis
+    """More histories."""
+
+    settings = settings(TestEvents.settings, max_examples=150)

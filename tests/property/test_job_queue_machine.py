@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -328,5 +329,12 @@ class JobQueueMachine(RuleBasedStateMachine):
 
 TestJobQueue = JobQueueMachine.TestCase
 TestJobQueue.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+@pytest.mark.long
+class TestJobQueueLong(JobQueueMachine.TestCase):  # type: ignore[misc, valid-type]  # made by Hypothesis
+    """More histories."""
+
+    settings = settings(TestJobQueue.settings, max_examples=200)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.database import empty_database
@@ -200,10 +200,14 @@ async def ledger() -> AsyncIterator[Ledger]:
         shutil.rmtree(directory)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(STEPS)
-def test_histories(steps: list[tuple[str, int, int]]) -> None:
+@pytest.mark.parametrize("examples", [15, pytest.param(200, marks=pytest.mark.long)])
+def test_histories(examples: int) -> None:
     """Whatever clients do in whatever order, the ledger is exact and no limit is exceeded."""
+    settings(max_examples=examples, deadline=None)(given(STEPS)(follow))()
+
+
+def follow(steps: list[tuple[str, int, int]]) -> None:
+    """Take the steps, and compare the ledger with the model after each."""
 
     async def run() -> None:
         async with ledger() as opened:

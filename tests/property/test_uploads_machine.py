@@ -29,6 +29,7 @@ from tusd_py.protocol.concat_errors import (
     FinalUploadModified,
     InvalidParts,
     PartInUse,
+    PartUsedTooOften,
 )
 from tusd_py.protocol.errors import (
     BodyIncomplete,
@@ -39,6 +40,7 @@ from tusd_py.protocol.errors import (
     UploadGone,
     UploadNotFound,
 )
+from tusd_py.protocol.rules import Limits
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.expire import recover, sweep
@@ -248,12 +250,19 @@ class UploadsMachine(RuleBasedStateMachine):
             self.run(self.harness.append(upload_id, known.acknowledged, body=FakeBody(rest + b"x"), is_last=is_last))
         known.gone = is_last is not None and not known.ended
 
+    def uses(self, part: str) -> int:
+        """How often the final uploads use ``part``."""
+        return sum(known.parts.count(part) for known in self.known.values())
+
     @rule(target=uploads, parts=st.lists(partials, min_size=1, max_size=4))
     def join(self, parts: list[str]) -> Any:
         try:
             made = self.run(self.harness.create(None, kind=Kind.FINAL, parts=parts)).upload
         except InvalidParts:
             assert any(self.is_gone(part) for part in parts)
+            return multiple()
+        except PartUsedTooOften:
+            assert max(self.uses(part) + parts.count(part) for part in parts) > Limits().part_uses_max
             return multiple()
         content = b"".join(self.known[part].content for part in parts)
         self.known[made.id] = Known(content, Kind.FINAL, parts=tuple(parts))
@@ -340,9 +349,23 @@ class DiskUploadsMachine(UploadsMachine):
 
 TestUploadsInMemory = UploadsMachine.TestCase
 TestUploadsInMemory.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestUploadsOnDisk = DiskUploadsMachine.TestCase
 TestUploadsOnDisk.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+@pytest.mark.long
+class TestUploadsInMemoryLong(UploadsMachine.TestCase):  # type: ignore[misc, valid-type]  # made by Hypothesis
+    """More histories."""
+
+    settings = settings(TestUploadsInMemory.settings, max_examples=500)
+
+
+@pytest.mark.long
+class TestUploadsOnDiskLong(DiskUploadsMachine.TestCase):  # type: ignore[misc, valid-type]  # made by Hypothesis
+    """More histories."""
+
+    settings = settings(TestUploadsOnDisk.settings, max_examples=200)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tusd_py.contracts.store import StoreError
 from tusd_py.storage.s3 import checksums
-from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, PartsChanged, S3Account, S3Client
+from tusd_py.storage.s3.client import Conflict, MultipartMissing, ObjectMissing, PartsChanged, S3Account, S3Client
 from tusd_py.storage.s3.store import S3Store
 
 MADE_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,6 +22,8 @@ class FakeS3(S3Client):
         super().__init__(S3Account(bucket="bucket"))
         self.objects: dict[str, bytes] = {}
         self.multiparts: dict[str, tuple[str, dict[int, bytes]]] = {}  # by id: the key, and the parts by number
+        self.metadata: dict[str, Mapping[str, str]] = {}  # of objects
+        self.arguments: dict[str, Mapping[str, Any]] = {}  # of multipart uploads
         self.failures: dict[str, list[StoreError]] = {}
         self.is_done_first = False  # whether a call that fails is done all the same
         self.calls: list[str] = []
@@ -41,25 +43,44 @@ class FakeS3(S3Client):
             raise ObjectMissing("there is no such object")
         yield self.objects[key][start:stop]
 
+    async def read_object(self, key: str) -> bytes:
+        found: bytes = await self.call("get_object", Key=key)
+        return found
+
     def parts_of(self, multipart_id: str, key: str) -> dict[int, bytes]:
         if multipart_id not in self.multiparts or self.multiparts[multipart_id][0] != key:
             raise MultipartMissing("the multipart upload has ended")
         return self.multiparts[multipart_id][1]
 
+    def _get_object(self, Key: str) -> bytes:
+        if Key not in self.objects:
+            raise ObjectMissing("there is no such object")
+        return self.objects[Key]
+
+    def _make(self, key: str, body: bytes, arguments: Mapping[str, Any]) -> None:
+        if "IfNoneMatch" in arguments and key in self.objects:
+            raise Conflict("an object has this key already")
+        self.objects[key] = body
+        self.metadata[key] = arguments.get("Metadata", {})
+
     def _put_object(self, Key: str, Body: bytes, **more: Any) -> Any:
-        self.objects[Key] = Body
+        self._make(Key, Body, more)
         return {name: more[name] for name in (checksums.FIELD,) if name in more}
 
     def _head_object(self, Key: str, **_: Any) -> Any:
         if Key not in self.objects:
             raise ObjectMissing("there is no such object")
-        return {"ContentLength": len(self.objects[Key]), "ETag": '"x"'}
+        return {"ContentLength": len(self.objects[Key]), "ETag": '"x"', "Metadata": self.metadata.get(Key, {})}
 
     def _delete_object(self, Key: str) -> None:
         self.objects.pop(Key, None)
 
-    def _create_multipart_upload(self, Key: str, **_: Any) -> Any:
+    def _copy_object(self, Key: str, CopySource: Mapping[str, str], **more: Any) -> None:
+        self._make(Key, self._get_object(CopySource["Key"]), more)
+
+    def _create_multipart_upload(self, Key: str, **more: Any) -> Any:
         multipart_id = f"m{len(self.calls)}"
+        self.arguments[multipart_id] = more
         self.multiparts[multipart_id] = (Key, {})
         return {"UploadId": multipart_id}
 
@@ -71,19 +92,20 @@ class FakeS3(S3Client):
         self, Key: str, UploadId: str, PartNumber: int, CopySource: Mapping[str, str], CopySourceRange: str
     ) -> Any:
         first, last = map(int, CopySourceRange.removeprefix("bytes=").split("-"))
-        body = self.objects[CopySource["Key"]][first : last + 1]
+        body = self._get_object(CopySource["Key"])[first : last + 1]
         return {"CopyPartResult": self._upload_part(Key, UploadId, PartNumber, body)}
 
     def _list_parts(self, Key: str, UploadId: str, **_: Any) -> Any:
         parts = self.parts_of(UploadId, Key)
         return {"Parts": [{"PartNumber": number, "ETag": _etag(body)} for number, body in parts.items()]}
 
-    def _complete_multipart_upload(self, Key: str, UploadId: str, MultipartUpload: Any, **_: Any) -> None:
+    def _complete_multipart_upload(self, Key: str, UploadId: str, MultipartUpload: Any, **more: Any) -> None:
         parts = self.parts_of(UploadId, Key)
         named = MultipartUpload["Parts"]
         if any(_etag(parts.get(each["PartNumber"], b"")) != each["ETag"] for each in named):
             raise PartsChanged("S3 has not the part that was recorded")
-        self.objects[Key] = b"".join(parts[each["PartNumber"]] for each in named)
+        body = b"".join(parts[each["PartNumber"]] for each in named)
+        self._make(Key, body, {**self.arguments[UploadId], **more})
         del self.multiparts[UploadId]
 
     def _abort_multipart_upload(self, Key: str, UploadId: str) -> None:

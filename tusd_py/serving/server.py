@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 from tusd_py.serving import tuning
 from tusd_py.serving.acceptor import Acceptor, ConnectionCounts
 from tusd_py.serving.connection_limit import ConnectionLimit
+from tusd_py.serving.http.response_date import ResponseDate
 from tusd_py.serving.http.send_deadline import SendDeadline
 from tusd_py.settings import ServerSettings
 
@@ -63,6 +64,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                date_header=False,
                 workers=1,
                 timeout_keep_alive=math.ceil(settings.keep_alive_seconds),
                 ssl_context_factory=None if tls is None else lambda *_: tls,
@@ -71,6 +73,7 @@ class Server(uvicorn.Server):
         self._app = app
         self._grace_seconds = settings.shutdown_timeout_seconds
         self._send_deadline = SendDeadline(self.server_state.connections, settings.send_timeout_seconds)
+        self._date = ResponseDate()
         self._on_started = on_started
         #: Only with several server processes.
         self._counts = counts
@@ -98,6 +101,11 @@ class Server(uvicorn.Server):
                 await self.serve(sockets)
             finally:
                 looking.cancel()
+
+    async def on_tick(self, counter: int) -> bool:
+        must_exit = await super().on_tick(counter)
+        self.server_state.default_headers = self._date
+        return must_exit
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self._counts is None and (self._limit is None or self.config.ssl is None):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
@@ -15,6 +17,10 @@ T = TypeVar("T")
 
 #: A download keeps about this much in memory while its client is slow.
 READ_BYTES = 256 * 1024
+#: A client that takes a piece within this time is fast,
+FAST_SECONDS = 0.02
+#: and so many pieces are read for it in one hop to a thread, which takes longer than reading one.
+PIECES_AHEAD = 4
 #: The piece behind a transfer, when the connection already holds all it can: this much waits for the client in memory.
 _READ_BYTES_AFTER_TRANSFER = 64 * 1024
 
@@ -43,22 +49,32 @@ class DiskContent:
         self._zero_copy_threads = zero_copy_threads
         self._descriptor = -1
         self._piece_bytes = READ_BYTES
+        self._ahead: deque[bytes] = deque()  # read, and not returned yet
+        self._returned_at = -FAST_SECONDS  # the last piece, by the clock of the event loop
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        clock = asyncio.get_running_loop().time
+        if self._ahead:
+            self._returned_at = clock()
+            return self._ahead.popleft()
         if self._start >= self._stop:
             raise StopAsyncIteration
-        return await self._run(self._threads, self._read_piece)
+        is_fast = clock() - self._returned_at < FAST_SECONDS and self._piece_bytes == READ_BYTES
+        piece = await self._run(self._threads, self._read_pieces if is_fast else self._read_piece)
+        self._returned_at = clock()
+        return piece
 
     async def transfer(self, writer: SocketWriter) -> None:
         """See ``ZeroCopyContent.transfer``."""
-        if self._start < self._stop:
+        if self._start < self._stop and not self._ahead:
             await self._run(self._zero_copy_threads, lambda: self._send(writer))
 
     async def aclose(self) -> None:
         self._start = self._stop
+        self._ahead.clear()
         if self._descriptor >= 0:
             await self._threads.run(self._close)
 
@@ -69,6 +85,13 @@ class DiskContent:
             raise store_error(error) from error
 
     # The methods below run in a thread, one job at a time.
+
+    def _read_pieces(self) -> bytes:
+        """Return the next piece, and keep some more."""
+        piece = self._read_piece()
+        while self._start < self._stop and len(self._ahead) < PIECES_AHEAD - 1:
+            self._ahead.append(self._read_piece())
+        return piece
 
     def _read_piece(self) -> bytes:
         """Return the next bytes, at least one. Raises ``BytesMissing`` if the file has fewer."""

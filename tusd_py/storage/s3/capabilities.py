@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.client import Conflict, MultipartMissing, ObjectMissing, Refused, S3Client
 from tusd_py.storage.s3.layout import Keys
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,7 @@ class Capabilities:
     def shortcomings(self) -> Iterator[str]:
         """One sentence for each that is missing, with its consequence."""
         if not self.copies_parts:
-            yield "it cannot copy parts (UploadPartCopy): no upload can be concatenated or published in it"
+            yield "it cannot copy parts (UploadPartCopy): concatenations pass through the server"
         if not self.is_exclusive:
             yield "it has no conditional writes (If-None-Match): each published name gets a suffix"
         for setting in self.ignored:
@@ -74,13 +77,10 @@ class LazyCapabilities:
                     copies_parts=self.settled.get("copies_parts", found.copies_parts),
                     is_exclusive=self.settled.get("is_exclusive", found.is_exclusive),
                 )
+                self.client.copies_parts = self._found.copies_parts
+                extra = {"copies_parts": self._found.copies_parts, "conditional_writes": self._found.is_exclusive}
+                log.info("object store examined", extra=extra)
             return self._found
-
-    async def is_exclusive(self) -> bool:
-        """Whether an object can be made on the condition that nothing has its key."""
-        if "is_exclusive" in self.settled:
-            return self.settled["is_exclusive"]
-        return (await self.find()).is_exclusive
 
 
 async def _ignored(client: S3Client, key: str, attributes: ObjectAttributes) -> tuple[str, ...]:

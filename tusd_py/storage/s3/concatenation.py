@@ -9,12 +9,14 @@ from tusd_py.contracts.store import BytesMissing, OnProgress, StoreError
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import checksums, multipart
 from tusd_py.storage.s3.access import S3Access
-from tusd_py.storage.s3.client import ObjectMissing, RangeMissing
-from tusd_py.storage.s3.layout import PART_BYTES_MIN
+from tusd_py.storage.s3.client import ObjectMissing, RangeMissing, Refused
+from tusd_py.storage.s3.layout import PART_BYTES_MIN, PARTS_MAX
 from tusd_py.storage.s3.state import S3State, StoredPart
 
-#: What one UploadPartCopy takes.
-_COPY_BYTES_MAX = 5 * 1024**3
+#: One UploadPartCopy takes 5 GiB, which may last longer than a response is waited for.
+_COPY_BYTES_MAX = 1024**3
+#: What passes through this process at once where S3 cannot copy parts. Large uploads need more for each of their parts.
+_SEND_BYTES = 8 * 1024**2
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class S3Concatenation:
         self._made: list[StoredPart] = []
         self._small: list[bytes] = []  # what is too small for a part of its own
         self._small_bytes = 0
+        self._send_bytes = _SEND_BYTES
         self._done = 0
 
     async def run(self, parts: Sequence[Upload]) -> S3State:
@@ -45,6 +48,7 @@ class S3Concatenation:
                 if size is None or size < part.offset:
                     raise BytesMissing(f"S3 has fewer bytes of the part {part.id} than were stored before")
             total = sum(part.offset for part in parts)
+            self._send_bytes = max(_SEND_BYTES, -(-total // max(1, PARTS_MAX - len(parts))))
             if total >= PART_BYTES_MIN:
                 self._state = await multipart.create(
                     self._client, self._state, key, self._attributes, has_checksums=False
@@ -90,8 +94,18 @@ class S3Concatenation:
         await self._add(await multipart.send_part(self._client, self._state, len(self._made) + 1, body), len(body))
 
     async def _copy(self, source: str, start: int, stop: int) -> None:
-        number = len(self._made) + 1
-        await self._add(await multipart.copy_part(self._client, self._state, number, source, start, stop), stop - start)
+        if self._client.copies_parts:
+            number = len(self._made) + 1
+            try:
+                part = await multipart.copy_part(self._client, self._state, number, source, start, stop)
+            except Refused as error:
+                log.warning("S3 copies no parts, so they pass through this server", extra={"reason": str(error)})
+                self._client.copies_parts = False
+            else:
+                await self._add(part, stop - start)
+                return
+        for position in range(start, stop, self._send_bytes):
+            await self._load(source, position, min(stop, position + self._send_bytes))
 
     async def _add(self, part: StoredPart, size: int) -> None:
         self._made.append(part)

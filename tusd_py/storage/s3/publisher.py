@@ -14,8 +14,9 @@ from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import BytesMoved, Store
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3.attributes import ObjectAttributes
+from tusd_py.storage.s3.capabilities import Capabilities
 from tusd_py.storage.s3.client import Conflict, MultipartMissing, ObjectMissing, S3Client
-from tusd_py.storage.s3.copying import Copy, abort, begin, complete, fill
+from tusd_py.storage.s3.copying import COPY_BYTES_MAX, Copy, abort, begin, complete, copy_at_once, fill
 from tusd_py.storage.s3.layout import Keys
 
 #: The metadata of a published object that says of which upload it is a copy. It does not reveal the id.
@@ -42,8 +43,8 @@ class BucketPublisher:
     An upload is copied into a multipart upload, and appears when that is completed, on the condition that nothing has
     its key. What was begun is noted in the bucket of uploads before, so that an attempt after a crash knows the key;
     a mark in the object's metadata shows whether it was completed.
-    ``is_exclusive`` finds out whether the service knows the condition. Where it does not, each key has a suffix of the
-    upload's own, which ``suffixed`` makes.
+    ``capabilities`` finds out what the service can do. Where it does not know the condition, each key has a suffix of
+    the upload's own, which ``suffixed`` makes; where it cannot copy parts, the object is copied at once at the end.
     """
 
     source: S3Client
@@ -54,7 +55,7 @@ class BucketPublisher:
     name: Callable[[Upload], str]
     candidates: Callable[[str, str], Iterator[str]]
     suffixed: Callable[[str, str, int], str]
-    is_exclusive: Callable[[], Awaitable[bool]]
+    capabilities: Callable[[], Awaitable[Capabilities]]
 
     async def prepare(self, upload: Upload, store: Store) -> None:
         """See ``Publisher.prepare``."""
@@ -71,7 +72,7 @@ class BucketPublisher:
             note = await self._read_note(upload)
             if note is None:
                 raise PublishFailed("the copy to publish is gone: it is made again")
-            if await self._place(upload, note.copy):
+            if await self._place(upload, note):
                 return note.copy.key.removeprefix(self.prefix)
             await abort(self.target, note.copy)
             await self._copy(upload, note.source)
@@ -96,7 +97,11 @@ class BucketPublisher:
     async def _copy(self, upload: Upload, source: Mapping[str, str]) -> None:
         """Make a copy that nothing sees yet, for the first key that nothing has."""
         key = await self._free_key(upload)
-        copy = await begin(self.target, key, self._attributes(upload), upload.offset)
+        copies_parts = (await self.capabilities()).copies_parts
+        if not copies_parts and upload.offset > COPY_BYTES_MAX:
+            raise PublishFailed("the service copies no parts (UploadPartCopy), and nothing of more than 5 GiB at once")
+        size = upload.offset if copies_parts else 0
+        copy = await begin(self.target, key, self._attributes(upload), size)
         try:
             await self._write_note(upload, _Note(copy, False, source))
         except BaseException:
@@ -109,20 +114,23 @@ class BucketPublisher:
                 raise BytesMoved("S3 has nothing of this upload at its key") from None
         await self._write_note(upload, _Note(copy, True, source))
 
-    async def _place(self, upload: Upload, copy: Copy) -> bool:
+    async def _place(self, upload: Upload, note: _Note) -> bool:
         """Let the copy appear; return whether it is there now. It is not if another object has its key."""
         try:
             attributes = self._attributes(upload)
-            await complete(self.target, copy, attributes, exclusively=await self.is_exclusive())
+            if upload.offset and not note.copy.multipart_id:
+                await copy_at_once(self.target, note.copy, note.source, attributes)
+            else:
+                await complete(self.target, note.copy, attributes, exclusively=await self._is_exclusive())
         except (Conflict, MultipartMissing, ObjectMissing):
             # Also if an earlier attempt has completed it.
-            return await self._is_published(upload, copy.key)
+            return await self._is_published(upload, note.copy.key)
         return True
 
     async def _free_key(self, upload: Upload) -> str:
         """The first key that nothing has, or that has this upload already."""
         name = self.name(upload)
-        if await self.is_exclusive():
+        if await self._is_exclusive():
             names = self.candidates(name, upload.id)
         else:
             names = (self.suffixed(name, upload.id, attempt) for attempt in itertools.count())
@@ -131,6 +139,10 @@ class BucketPublisher:
             if mark is None or mark == _mark(upload):
                 return self.prefix + each
         raise AssertionError("names never end")
+
+    async def _is_exclusive(self) -> bool:
+        found = await self.capabilities()
+        return found.is_exclusive and found.copies_parts
 
     async def _is_whole(self, note: _Note) -> bool:
         if not note.is_whole or not note.copy.multipart_id:

@@ -10,8 +10,8 @@ from tusd_py.contracts.store import BytesMissing
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import multipart
 from tusd_py.storage.s3.access import S3Access
-from tusd_py.storage.s3.client import ObjectMissing, RangeMissing
-from tusd_py.storage.s3.state import S3State, Tail
+from tusd_py.storage.s3.client import ObjectMissing, RangeMissing, Refused
+from tusd_py.storage.s3.state import S3State, StoredPart, Tail
 
 
 async def reopen(access: S3Access, upload: Upload, state: S3State, offset: int) -> S3State:
@@ -31,22 +31,43 @@ async def reopen(access: S3Access, upload: Upload, state: S3State, offset: int) 
         start = new.layout.start(index)
         crc = state.parts[index].crc if index < len(state.parts) else None
         stop = start + new.layout.size(index)
-        new = new.with_part(await multipart.copy_part(client, new, index + 1, state.key, start, stop, crc))
+        new = new.with_part(await _copy_part(access, new, index + 1, state.key, start, stop, crc))
     if new.offset < offset:
         new = new.with_tail(await _copy_tail(access, upload, state.key, new.offset, offset))
     return new
+
+
+async def _copy_part(
+    access: S3Access, state: S3State, number: int, source: str, start: int, stop: int, crc: int | None
+) -> StoredPart:
+    """Copy a part within S3, or through this process where S3 cannot."""
+    if access.client.copies_parts:
+        try:
+            return await multipart.copy_part(access.client, state, number, source, start, stop, crc)
+        except Refused:
+            access.client.copies_parts = False
+    await access.budget.acquire(stop - start)
+    try:
+        body = await _read(access, source, start, stop)
+        return await multipart.send_part(access.client, state, number, body)
+    finally:
+        access.budget.release(stop - start)
 
 
 async def _copy_tail(access: S3Access, upload: Upload, source: str, start: int, stop: int) -> Tail:
     count = stop - start
     await access.budget.acquire(count)
     try:
-        body = b"".join([piece async for piece in access.client.read(source, start, stop)])
-        return await put_tail(access, upload, start, body)
-    except (ObjectMissing, RangeMissing):
-        raise BytesMissing("the object of this upload has fewer bytes than were stored before") from None
+        return await put_tail(access, upload, start, await _read(access, source, start, stop))
     finally:
         access.budget.release(count)
+
+
+async def _read(access: S3Access, source: str, start: int, stop: int) -> bytes:
+    try:
+        return b"".join([piece async for piece in access.client.read(source, start, stop)])
+    except (ObjectMissing, RangeMissing):
+        raise BytesMissing("the object of this upload has fewer bytes than were stored before") from None
 
 
 async def put_tail(access: S3Access, upload: Upload, offset: int, body: bytes) -> Tail:

@@ -46,6 +46,7 @@ class S3Store:
         client: S3Client | None = None,
     ) -> None:
         self._client = client or S3Client(account)
+        self._client.copies_parts = (settled or {}).get("copies_parts", True)
         self._keys = keys or Keys(prefix)
         self._attributes = attributes or ObjectAttributes()
         self.capabilities = LazyCapabilities(self._client, self._keys, self._attributes, settled or {})
@@ -213,7 +214,7 @@ class S3Store:
         return {"Type": "s3store", "Bucket": self._client.bucket, "Key": key}
 
     async def probe(self) -> None:
-        await multipart.probe(self._client, self._keys.probe, self._attributes.of_bytes())
+        await multipart.put_object(self._client, self._keys.probe, b"", self._attributes.of_bytes())
 
     async def close(self) -> None:
         await self._client.close()

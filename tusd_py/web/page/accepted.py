@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from mimetypes import MimeTypes
 
 from tusd_py.model.validation_rule import ValidationRule
@@ -18,8 +19,6 @@ _MEDIA_TYPE = re.compile(r"[a-z]+/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]*)", re.ASCII)
 _EXTENSION = re.compile(r"\.[^\s.,*?\[\]/]+")
 # The type of bytes without a known type: they have any extension.
 _UNKNOWN = "application/octet-stream"
-# Python's own table alone: that of the system differs between machines.
-_TABLE = MimeTypes(filenames=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +37,12 @@ class AcceptedFiles:
 
 
 ANY_FILE = AcceptedFiles()
+
+
+@cache
+def _table() -> MimeTypes:
+    """Python's own table alone: that of the system differs between machines. Made when it is needed: it is large."""
+    return MimeTypes(filenames=())
 
 
 def accepted_files(rules: Sequence[ValidationRule], unmatched: str) -> AcceptedFiles:
@@ -80,5 +85,5 @@ def _types(rule: ValidationRule) -> tuple[str, ...]:
             return ()
         types.append(pattern)
         # Systems that do not know a media type know its extension.
-        types += [extension] if (extension := _TABLE.guess_extension(pattern)) else []
+        types += [extension] if (extension := _table().guess_extension(pattern)) else []
     return tuple(types)

@@ -9,7 +9,6 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiofiles
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -76,6 +75,8 @@ class _Page:
 
 async def _read_files(directory: Path) -> dict[str, bytes]:
     """The bytes of every file that the page can use, by its path below ``directory``."""
+    import aiofiles  # only servers whose page is opened need it
+
     paths = await in_executor(cpu_threads, lambda: sorted(directory.rglob("*")))
     files = {}
     for path in paths:
