@@ -135,6 +135,7 @@ def _account(settings: Settings) -> S3Account:
         region=s3.region,
         access_key=s3.access_key,
         secret_key=s3.secret_key,
+        timeout_seconds=s3.timeout_seconds,
     )
 
 

@@ -52,11 +52,11 @@ class FailingRecords:
         self._faults.records()
         await self._inner.insert(upload, effects, part_uses_max=part_uses_max)
 
-    async def find(self, upload_id: str) -> Upload | None:
+    async def find(self, upload_id: str, *, with_parts: bool = True) -> Upload | None:
         self._faults.records()
         return await self._inner.find(upload_id)
 
-    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+    async def find_all(self, upload_ids: Sequence[str], *, with_parts: bool = True) -> list[Upload | None]:
         self._faults.records()
         return await self._inner.find_all(upload_ids)
 

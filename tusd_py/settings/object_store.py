@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from tusd_py.settings.processing import FIELD, PATTERN_FIELDS, check_pattern
-from tusd_py.settings.values import Bool, Confidential, Expects, PositiveSize, Section, Text, check_one_url
+from tusd_py.settings.values import (
+    Bool,
+    Confidential,
+    Expects,
+    PositiveSeconds,
+    PositiveSize,
+    Section,
+    Text,
+    check_one_url,
+)
 
 _MIB = 1024**2
 _WEEK_SECONDS = 7 * 24 * 3600
@@ -86,6 +95,7 @@ class S3Settings(Section):
     part_bytes_max: Annotated[PositiveSize, Field(ge=5 * _MIB), Expects("a size, at least 5MiB")] = 64 * _MIB
     memory_bytes: PositiveSize = 256 * _MIB
     parallel_parts: Annotated[int, Field(ge=1, le=64), Expects("a number from 1 to 64")] = 4
+    timeout_seconds: PositiveSeconds = 30.0
     copy_parts: Capability = "auto"
     conditional_writes: Capability = "auto"
     download: Annotated[Literal["stream", "redirect"], Expects('"stream" or "redirect"')] = "stream"

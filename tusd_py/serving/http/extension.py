@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypedDict
 
 from tusd_py.serving.http.cycle import BodyListener, Cycle
@@ -30,7 +30,7 @@ class ExtensionMethods(TypedDict, total=False):
     attach_body: Callable[[Receive, BodyListener], Cycle | None]
     acquire_socket: Callable[[Receive, Callable[[], None]], SpliceReader | None]
     acquire_send_socket: Callable[[Send], Awaitable[SendfileWriter | None]]
-    respond: Callable[[Send, int, Iterable[tuple[bytes, bytes]], bytes], bool]
+    respond: Callable[[Send, int, Sequence[tuple[bytes, bytes]], bytes], bool]
 
 
 class AsgiExtension:
@@ -72,7 +72,7 @@ class AsgiExtension:
         cycle = self.cycle
         return cycle is not None and cycle.send_interim(status, headers)
 
-    def respond(self, send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+    def respond(self, send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole response at once; return whether that was possible. ``send`` must be the server's own."""
         cycle = self.cycle
         return cycle is not None and send == cycle.send and cycle.respond(status, headers, body)

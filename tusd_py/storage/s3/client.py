@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
-from tusd_py.storage.s3.refusals import describe, describe_local
+from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -19,12 +20,12 @@ log = logging.getLogger(__name__)
 #: One read of a download.
 READ_BYTES = 256 * 1024
 _CONNECT_SECONDS = 5
-_READ_SECONDS = 60
 #: With the delays between them, S3 may be away for some seconds before a client is answered 503.
 _ATTEMPTS = 4
 _CONNECTIONS_MAX = 64
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
+_CHANGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody"})
 #: Bad request and not implemented. A missing permission is 403.
 _REFUSED = frozenset({400, 501})
 _CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
@@ -64,6 +65,7 @@ class S3Account:
     region: str = ""
     access_key: str = ""
     secret_key: str = ""
+    timeout_seconds: float = 30.0  # without an answer to one attempt
 
 
 class S3Client:
@@ -71,8 +73,8 @@ class S3Client:
 
     def __init__(self, account: S3Account) -> None:
         self.bucket = account.bucket
-        #: Whether S3 verifies the CRC of parts and objects. It is not known before ``probe``.
-        self.has_checksums = False
+        #: Whether S3 verifies the CRC of parts and objects. ``None`` before the first object.
+        self.has_checksums: bool | None = None
         #: Whether S3 can copy parts; set to false once it has refused to.
         self.copies_parts = True
         self._account = account
@@ -90,16 +92,26 @@ class S3Client:
         except Exception as error:
             reason = describe_local(error) or f"there is no S3 client for these settings: {type(error).__name__}"
             raise StoreUnavailable(reason) from error
+        from aiohttp import ClientError as TransportError
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
-        try:
-            return await getattr(client, operation)(Bucket=self.bucket, **arguments)
-        except ClientError as error:
-            raise _translated(error.response, operation, self.bucket) from None
-        except (BotoCoreError, ResponseParserError, OSError, TimeoutError) as error:
-            reason = f"S3 cannot be reached: {type(error).__name__} at {_host(client)}"
-            raise StoreUnavailable(": ".join(filter(None, (reason, describe_local(error))))) from None
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await getattr(client, operation)(Bucket=self.bucket, **arguments)
+            except ClientError as error:
+                if not _has_changed(error.response) or attempt == _ATTEMPTS:
+                    raise _translated(error.response, operation, self.bucket) from None
+                await _pause(attempt)
+            except (BotoCoreError, ResponseParserError) as error:
+                failure: Exception = error
+                break
+            except (TransportError, OSError, TimeoutError) as error:
+                # An answer that ends in its middle. The library repeats other failures by itself.
+                failure = error
+                if attempt < _ATTEMPTS:
+                    await _pause(attempt)
+        raise StoreUnavailable(describe_failure(failure, _host(client))) from None
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
@@ -128,22 +140,32 @@ class S3Client:
                 arguments["UploadIdMarker"] = page["NextUploadIdMarker"]
 
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        """The bytes of an object in pieces. Raises like ``call``, and ``RangeMissing``."""
-        response = await self.call("get_object", Key=key, Range=f"bytes={start}-{stop - 1}")
-        left = stop - start
-        body = response["Body"]
-        try:
-            while left:
-                try:
-                    piece = await body.read(min(READ_BYTES, left))
-                except Exception as error:  # noqa: BLE001 - whatever the transport raises: the connection is unusable
-                    raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
-                if not piece:
-                    raise RangeMissing("the object is shorter than recorded")
-                left -= len(piece)
-                yield piece
-        finally:
-            body.close()
+        """The bytes of an object in pieces. Raises like ``call``, and ``RangeMissing``.
+
+        A connection that ends in the middle is replaced, a few times without a new byte.
+        """
+        failed = 0
+        while start < stop:
+            response = await self.call("get_object", Key=key, Range=f"bytes={start}-{stop - 1}")
+            body = response["Body"]
+            try:
+                while start < stop:
+                    try:
+                        piece = await _read_piece(body, min(READ_BYTES, stop - start))
+                    except StoreUnavailable:
+                        failed += 1
+                        if failed == _ATTEMPTS:
+                            raise
+                        break
+                    if not piece:
+                        raise RangeMissing("the object is shorter than recorded")
+                    start += len(piece)
+                    failed = 0
+                    yield piece
+            finally:
+                body.close()
+            if failed:
+                await _pause(failed)
 
     async def read_all(self, key: str, size: int) -> bytes:
         """The first ``size`` bytes of an object."""
@@ -190,7 +212,7 @@ class S3Client:
         account = self._account
         config = AioConfig(
             connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
+            read_timeout=account.timeout_seconds,
             max_pool_connections=_CONNECTIONS_MAX,
             retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
             # Without a name, URLs are signed with the older version, which most services refuse.
@@ -213,6 +235,19 @@ class S3Client:
         )
 
 
+async def _read_piece(body: Any, count: int) -> bytes:
+    try:
+        piece: bytes = await body.read(count)
+    except Exception as error:  # noqa: BLE001 - whatever the transport raises: the connection is unusable
+        raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
+    return piece
+
+
+async def _pause(attempt: int) -> None:
+    """The delay before another attempt: longer each time, and different for each request."""
+    await asyncio.sleep(random.uniform(0, 2 ** (attempt - 1)))
+
+
 def _host(client: Any) -> str:
     """Where the client connects to, without the credentials that a URL may contain."""
     return urlsplit(str(client.meta.endpoint_url)).netloc.rpartition("@")[2]
@@ -230,6 +265,11 @@ def _load() -> Any:
     return session
 
 
+def _has_changed(response: Any) -> bool:
+    """Whether S3 has received other bytes than were sent."""
+    return str(response.get("Error", {}).get("Code", "")) in _CHANGED
+
+
 def _translated(response: Any, operation: str, bucket: str) -> StoreError:
     code = str(response.get("Error", {}).get("Code", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -244,6 +284,8 @@ def _translated(response: Any, operation: str, bucket: str) -> StoreError:
         return Conflict("an object has this key already")
     if code == "InvalidRange":
         return RangeMissing("the object is shorter than recorded")
+    if _has_changed(response):
+        return StoreUnavailable(f"bytes have changed on their way to S3: {code}")
     if code in _FULL or status == 507:
         return StoreFull(f"S3 has no space left: {code}")
     failure = Refused if status in _REFUSED else StoreUnavailable

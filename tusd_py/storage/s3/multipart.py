@@ -21,33 +21,33 @@ _ABORT_PAUSE_SECONDS = 0.2
 
 
 async def put_object(client: S3Client, key: str, body: bytes, attributes: Mapping[str, Any]) -> int:
-    """Store a whole object; return its CRC."""
+    """Store a whole object; return its CRC. The first one finds out whether S3 verifies checksums."""
     crc = checksums.crc_of(body)
-    more = {checksums.FIELD: checksums.to_field(crc)} if client.has_checksums else {}
-    await client.call("put_object", Key=key, Body=body, **more, **attributes)
+    if client.has_checksums is not False:
+        checksum = {checksums.FIELD: checksums.to_field(crc)}
+        try:
+            answer = await client.call("put_object", Key=key, Body=body, **checksum, **attributes)
+            if client.has_checksums is None:
+                client.has_checksums = bool(answer.get(checksums.FIELD))
+            return crc
+        except Refused:
+            if client.has_checksums:
+                raise
+            client.has_checksums = False
+    await client.call("put_object", Key=key, Body=body, **attributes)
     return crc
-
-
-async def probe(client: S3Client, key: str, attributes: Mapping[str, Any]) -> None:
-    """Write an empty object, and find out whether S3 verifies checksums. Raises ``StoreError``."""
-    more = {checksums.FIELD: checksums.to_field(0)}
-    try:
-        answer = await client.call("put_object", Key=key, Body=b"", **more, **attributes)
-        client.has_checksums = bool(answer.get(checksums.FIELD))
-    except Refused:
-        await client.call("put_object", Key=key, Body=b"", **attributes)
-        client.has_checksums = False
 
 
 async def create(
     client: S3Client, state: S3State, key: str, attributes: Mapping[str, Any], *, has_checksums: bool = True
 ) -> S3State:
     """``state`` with a new multipart upload of ``key``. S3 verifies its bytes if all parts will have checksums."""
-    if has_checksums and client.has_checksums:
+    if has_checksums and client.has_checksums is not False:
+        checksum = {"ChecksumAlgorithm": checksums.ALGORITHM, "ChecksumType": "FULL_OBJECT"}
         try:
-            more = {"ChecksumAlgorithm": checksums.ALGORITHM, "ChecksumType": "FULL_OBJECT"}
-            made = await client.call("create_multipart_upload", Key=key, **more, **attributes)
-            return replace(state, key=key, multipart_id=made["UploadId"], has_checksums=True)
+            made = await client.call("create_multipart_upload", Key=key, **checksum, **attributes)
+            verifies = made.get("ChecksumAlgorithm") == checksums.ALGORITHM
+            return replace(state, key=key, multipart_id=made["UploadId"], has_checksums=verifies)
         except Refused:
             client.has_checksums = False
     made = await client.call("create_multipart_upload", Key=key, **attributes)
