@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from tusd_py.contracts.job_queue import LeaseLost
@@ -21,7 +22,7 @@ from tusd_py.records.sql.grant_rows import GrantRows
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaBatch, QuotaRows
-from tusd_py.records.sql.rows import COLUMNS, from_row, spend_as_if_found
+from tusd_py.records.sql.rows import COLUMNS, from_row, inserted_row, spend_as_if_found
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
 
@@ -105,6 +106,9 @@ class Writer:
 
     def run_batch(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
         """Apply ``ops`` in this order; return a result or an exception for each."""
+        for op in ops:
+            if type(op) is RecordChange and op.new is not None:
+                op.values, op.new = inserted_row(op.new), None
         return _together_or_apart(self._connection, ops, self._transact)
 
     def _transact(self, ops: Sequence[WriteOp], apart: bool) -> list[WriteResult | Exception]:
@@ -116,21 +120,39 @@ class Writer:
 
 
 def _apply_together(connection: DatabaseConnection, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
-    """Apply ``ops`` in this order. Their charges to quotas are counted together."""
+    """Apply ``ops`` in this order. Plain insertions are one statement, and charges to quotas are counted together."""
     results: list[WriteResult | Exception] = []
     batch: QuotaBatch | None = None
-    for op in ops:
-        if isinstance(op, RecordChange):
-            if op.quota is not None:
-                batch = batch or QuotaBatch(op.quota.sql)
+    for is_plain, group in groupby(ops, _is_plain):
+        changes = list(group)
+        quotas = [op.quota for op in changes if isinstance(op, RecordChange) and op.quota is not None]
+        if quotas and batch is None:
+            batch = QuotaBatch(quotas[0].sql)
+        if is_plain and (not quotas or (batch is not None and batch.charge_together(connection, quotas))):
+            results += _insert_together(connection, changes)
+            continue
+        for op in changes:
+            if isinstance(op, RecordChange):
                 results.append(op.apply(connection, batch))
                 continue
-        elif batch is not None:
-            batch.flush(connection)  # it may look at the counters
-        results.append(op.apply(connection))
+            if batch is not None:
+                batch.flush(connection)  # it may look at the counters
+            results.append(op.apply(connection))
     if batch is not None:
         batch.flush(connection)
     return results
+
+
+def _is_plain(op: WriteOp) -> bool:
+    return type(op) is RecordChange and op.is_plain
+
+
+def _insert_together(connection: DatabaseConnection, ops: Sequence[Any]) -> list[WriteResult | Exception]:
+    """Insert the rows of plain insertions. Raises ``ValueError``, as for a faulty row, if one of them exists."""
+    if connection.execute_many(ops[0].statement, [op.values for op in ops]) < len(ops):
+        # They run again, apart.
+        raise ValueError("a row exists already")
+    return [_CHANGED] * len(ops)
 
 
 class Reader:
@@ -266,6 +288,9 @@ class RecordChange:
     quota: QuotaRows | None = None
     grant: GrantRows | None = None
     replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
+    is_plain: bool = False  # inserts a row with nothing else but perhaps the charge of an upload without parts
+    #: The upload of which the writer makes ``values``: one after the other, while the code is in the caches.
+    new: Upload | None = None
 
     def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> WriteResult | RecordsError:
         if self.part_uses is not None and (overused := self.part_uses.check(connection)) is not None:
