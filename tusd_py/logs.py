@@ -32,6 +32,8 @@ _LIBRARIES = {
     "dramatiq": logging.WARNING,
     "psycopg": logging.ERROR,
 }
+#: Libraries whose lines of level debug contain signatures and session tokens: these are never logged.
+_REVEALING = ("botocore", "aiobotocore")
 #: A value is dropped if its name contains one of these.
 _SECRET = ("authorization", "cookie", "password", "secret", "token", "query")
 #: Names of values whose query string is cut off: it can contain tickets and signatures.
@@ -64,6 +66,8 @@ def configure(format: Literal["auto", "text", "json"], level: str, stream: TextI
     root.setLevel(level.upper())
     for library, least in _LIBRARIES.items():
         logging.getLogger(library).setLevel(logging.NOTSET if level == "debug" else least)
+    for library in _REVEALING:
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _make_private(record: logging.LogRecord) -> bool:

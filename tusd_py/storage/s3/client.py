@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
-from tusd_py.storage.s3.refusals import describe, describe_local
+from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -111,8 +111,7 @@ class S3Client:
                 failure = error
                 if attempt < _ATTEMPTS:
                     await _pause(attempt)
-        reason = f"S3 cannot be reached: {type(failure).__name__} at {_host(client)}"
-        raise StoreUnavailable(": ".join(filter(None, (reason, describe_local(failure))))) from None
+        raise StoreUnavailable(describe_failure(failure, _host(client))) from None
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
