@@ -314,6 +314,7 @@ async def test_insertions_of_one_transaction_share_a_quota(url: str) -> None:
 
 
 async def test_insertion_of_a_recorded_id_is_refused_alone(url: str) -> None:
+    """The insertions that share its transaction are recorded."""
     async with opened(url) as (harness, database):
         now = harness.clock()
         first, second = (Upload(id=each, length=1, created_at=now, updated_at=now) for each in ("a" * 32, "b" * 32))
