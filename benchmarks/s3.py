@@ -138,14 +138,16 @@ async def upload(url: str, body: memoryview) -> None:
 
 def measure_server(start: Callable[..., Any], s3: S3Server, body: memoryview) -> Figures:
     """Start a server, upload a little to warm it up, then measure one upload."""
-    with tempfile.TemporaryDirectory(prefix="s3-bench-", dir="/dev/shm") as directory:
-        with start(s3, Path(directory)) as (url, pid):
-            asyncio.run(upload(url, body[: 2 * PART_BYTES]))
-            pids = processes(pid)
-            cpu, began = cpu_seconds(pids), time.perf_counter()
-            asyncio.run(upload(url, body))
-            seconds = time.perf_counter() - began
-            cpu = cpu_seconds(pids) - cpu
+    with (
+        tempfile.TemporaryDirectory(prefix="s3-bench-", dir="/dev/shm") as directory,
+        start(s3, Path(directory)) as (url, pid),
+    ):
+        asyncio.run(upload(url, body[: 2 * PART_BYTES]))
+        pids = processes(pid)
+        cpu, began = cpu_seconds(pids), time.perf_counter()
+        asyncio.run(upload(url, body))
+        seconds = time.perf_counter() - began
+        cpu = cpu_seconds(pids) - cpu
     return _figures(len(body), seconds, cpu)
 
 
