@@ -10,6 +10,7 @@ import argparse
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import random
@@ -38,16 +39,20 @@ def main() -> int:
     options = parser.parse_args()
     is_apart = False
     with tempfile.TemporaryDirectory() as folder, _serving(Path(folder)) as port:
-        foreign = _create(port, _token("alice"))
-        for verb in _VERBS:
-            times = _measure(port, verb, foreign, options.requests)
+        token = _token("alice")
+        parts = [_create(port, token, "Upload-Length: 0", "Upload-Concat: partial") for _ in range(20)]
+        final = "Upload-Concat: final;" + " ".join(f"/files/{part}" for part in parts)
+        kinds = {"regular": _create(port, token, "Upload-Length: 100"), "final": _create(port, token, final)}
+        for verb, kind in itertools.product(_VERBS, kinds):
+            times = _measure(port, verb, kinds[kind], options.requests)
             medians = {kind: statistics.median(each) for kind, each in times.items()}
             difference = medians["foreign"] - medians["unknown"]
             chance = max(abs(statistics.median(each[::2]) - statistics.median(each[1::2])) for each in times.values())
             told_apart = abs(difference) > max(_SECONDS_MAX, _CHANCE_MAX * chance)
             is_apart = is_apart or told_apart
             print(
-                f"{verb:<7} foreign {medians['foreign'] * 1e6:7.1f} us  unknown {medians['unknown'] * 1e6:7.1f} us  "
+                f"{verb:<6} {kind:<7} "
+                f"foreign {medians['foreign'] * 1e6:7.1f} us  unknown {medians['unknown'] * 1e6:7.1f} us  "
                 f"difference {difference * 1e6:+6.1f} us  by chance {chance * 1e6:5.1f} us"
                 f"{'  TOLD APART' if told_apart else ''}"
             )
@@ -87,11 +92,11 @@ def _ask(connection: socket.socket, verb: str, upload_id: str, token: str) -> in
     return int(head[9:12])
 
 
-def _create(port: int, token: str) -> str:
+def _create(port: int, token: str, *headers: str) -> str:
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(
-            b"POST /files/ HTTP/1.1\r\nHost: bench\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 100\r\n"
-            b"Content-Length: 0\r\nAuthorization: Bearer " + token.encode() + b"\r\n\r\n"
+            b"POST /files/ HTTP/1.1\r\nHost: bench\r\nTus-Resumable: 1.0.0\r\nContent-Length: 0\r\n"
+            b"Authorization: Bearer " + "\r\n".join([token, *headers]).encode() + b"\r\n\r\n"
         )
         head = connection.recv(65536).decode()
     location = next(line for line in head.split("\r\n") if line.lower().startswith("location:"))

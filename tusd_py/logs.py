@@ -32,6 +32,8 @@ _LIBRARIES = {
     "dramatiq": logging.WARNING,
     "psycopg": logging.ERROR,
 }
+#: Libraries whose lines of level debug contain signatures and session tokens: these are never logged.
+_REVEALING = ("botocore", "aiobotocore")
 #: A value is dropped if its name contains one of these.
 _SECRET = ("authorization", "cookie", "password", "secret", "token", "query")
 #: Names of values whose query string is cut off: it can contain tickets and signatures.
@@ -64,6 +66,8 @@ def configure(format: Literal["auto", "text", "json"], level: str, stream: TextI
     root.setLevel(level.upper())
     for library, least in _LIBRARIES.items():
         logging.getLogger(library).setLevel(logging.NOTSET if level == "debug" else least)
+    for library in _REVEALING:
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _make_private(record: logging.LogRecord) -> bool:
@@ -98,8 +102,10 @@ class JsonLines(logging.Formatter):
             text = (
                 encode_basestring(value) if type(value) is str else str(value) if type(value) is int else _encode(value)
             )
-            parts.append(f"{_quoted(key)}: {text}")
-        line = ", ".join(parts) + "}"
+            parts.append(_quoted(key))
+            parts.append(text)
+        parts.append("}")
+        line = "".join(parts)
         if line.isprintable():
             return line
         # JSON escapes control characters only. Outside strings it has nothing that is not printable.
@@ -157,25 +163,25 @@ class GatheredLines(logging.Handler):
         self.setFormatter(formatter)
         self._stream = stream
         self._format_line = formatter.format_line
-        self._lines: list[str] = []
+        #: Lines with their ends, and what those of ``emit_event`` are made of.
+        self._lines: list[str | _Event] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # that will call flush()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._gather(self.format(record), is_urgent=record.levelno >= logging.WARNING)
+            self._gather(self.format(record) + "\n", is_urgent=record.levelno >= logging.WARNING)
         except Exception:  # noqa: BLE001 - the outermost handler of a line, as in the standard library
             self.handleError(record)
 
     def emit_event(self, logger: str, event: str, values: Mapping[str, object]) -> None:
         """Write a line of level INFO without a record."""
         try:
-            line = self._format_line(time(), "info", logger, event, values)
             with self.lock or nullcontext():
-                self._gather(line, is_urgent=False)
+                self._gather((time(), logger, event, values), is_urgent=False)
         except Exception:  # noqa: BLE001 - the outermost handler, as in emit
             self._report(logger, event)
 
-    def _gather(self, line: str, *, is_urgent: bool) -> None:
+    def _gather(self, line: str | _Event, *, is_urgent: bool) -> None:
         self._lines.append(line)
         if is_urgent or len(self._lines) >= _GATHERED_MAX or not self._is_flushed_later():
             self.flush()
@@ -204,8 +210,21 @@ class GatheredLines(logging.Handler):
             self._loop = None
             if self._lines:
                 lines, self._lines = self._lines, []
-                self._stream.write("\n".join(lines) + "\n")
+                # One after the other: code that has just run is in the caches.
+                text = [line if isinstance(line, str) else self._format_event(*line) for line in lines]
+                self._stream.write("".join(text))
             self._stream.flush()
+
+    def _format_event(self, at: float, logger: str, event: str, values: Mapping[str, object]) -> str:
+        try:
+            return self._format_line(at, "info", logger, event, values) + "\n"
+        except Exception:  # noqa: BLE001 - the outermost handler, as in emit
+            self._report(logger, event)
+            return ""
+
+
+#: The time, the logger, the event and the values of a line.
+_Event = tuple[float, str, str, Mapping[str, object]]
 
 
 def log_event(logger: logging.Logger, event: str, values: dict[str, object]) -> None:
@@ -277,8 +296,10 @@ class _Kind(Enum):
 _PLAIN = frozenset({str, int, float, type(None)})
 
 
-#: The names of values, of which there are some dozens.
-_quoted = lru_cache(1024)(encode_basestring)
+@lru_cache(1024)
+def _quoted(name: str) -> str:
+    """What stands before the value of this name, of which there are some dozens."""
+    return f", {encode_basestring(name)}: "
 
 
 @lru_cache(1024)

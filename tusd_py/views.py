@@ -182,6 +182,8 @@ def key_view(key: ApiKey) -> dict[str, object]:
         "label": key.label,
         "roles": sorted(key.roles),
         "verbs": None if key.verbs is None else sorted(key.verbs),
+        "length_max": key.limits.length_max,
+        "types": None if key.limits.types is None else list(key.limits.types),
         "created_at": format_time(key.created_at),
         "expires_at": format_time(key.expires_at),
         "revoked_at": format_time(key.revoked_at),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from os import urandom
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -179,7 +179,7 @@ async def open_ports(
         hooks=MeasuredHooks(handler, observe_hook),
         clock=clock,
         # 128 bits: every client that knows the URL of an upload may write to it, so it must be unguessable.
-        new_id=lambda: secrets.token_hex(16),
+        new_id=lambda: urandom(16).hex(),
         policy=_policy(settings, functions),
         background=Background(),
         opened_at=clock(),

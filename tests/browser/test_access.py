@@ -237,7 +237,7 @@ def test_login_on_a_phone(browser: Browser, guarded: RunningServer, locale: str,
         page.tab.locator("#login-name").fill("alice")
         page.tab.locator("#login-password").fill("wrong")
         page.tab.locator("#login").get_by_role("button", name=button).tap()
-        expect(page.tab.locator("#login [role=alert]")).to_contain_text(refusal)
+        expect(page.tab.locator("#login [role=alert]")).to_have_text(refusal)
         assert [] == page.small_targets()
         assert [] == page.barriers()
         assert 390 == page.tab.evaluate("document.documentElement.scrollWidth")

@@ -12,7 +12,7 @@ from tusd_py.model.account import Account, AccountChanges, ApiKey, Session
 from tusd_py.model.audit import AuditEntry, AuditFilter, AuditKind
 from tusd_py.model.codes import AccessCode
 from tusd_py.model.links import Link, LinkKind
-from tusd_py.model.principal import Role, Verb
+from tusd_py.model.principal import PrincipalLimits, Role, Verb
 from tusd_py.records.sql.database import SqlDatabase
 
 pytestmark = pytest.mark.anyio
@@ -182,7 +182,8 @@ async def test_deletion_takes_sessions_along(database: SqlDatabase) -> None:
 async def test_api_keys(database: SqlDatabase) -> None:
     """Keys come back as they were added, are revoked once, and are listed by owner."""
     keys = database.api_keys
-    other = replace(KEY, id="k2", owner="bob", verbs=None, expires_at=LATER)
+    limits = PrincipalLimits(length_max=5, types=("image/*", "text/csv"))
+    other = replace(KEY, id="k2", owner="bob", verbs=None, expires_at=LATER, limits=limits)
     for each in (KEY, other):
         await keys.add(each)
     assert await keys.find("k1") == KEY

@@ -15,6 +15,7 @@ from tusd_py.access.audit import AuditTrail, record
 from tusd_py.access.audit_sealing import anchor, erase_person, prune_entries, seal_entries, verify
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.audit import AuditActor, AuditFilter, AuditKind, AuditOutcome, RecordedEntry
+from tusd_py.model.audit_chain import erased_salt
 from tusd_py.model.principal import Principal
 from tusd_py.records.sql.audit_log import SqlAuditLog
 from tusd_py.records.sql.database import SqlDatabase
@@ -281,7 +282,7 @@ async def test_erased_person_leaves_a_valid_chain(url: str) -> None:
         found = await verify(database.audit_log)
         assert (found.problems, found.erased) == ([], 603)
         assert await listed(database.audit_log, AuditFilter(subject="alice")) == []
-        assert len(await listed(database.audit_log, AuditFilter(subject=pseudonym))) == 602
+        assert len(await listed(database.audit_log, AuditFilter(subject=pseudonym))) == 603
         assert await listed(database.audit_log, AuditFilter(subject="bob")) == [
             f"disable {pseudonym}",
             f"set {pseudonym}",
@@ -306,6 +307,43 @@ async def test_a_false_erasure_shows(url: str) -> None:
             "entry 1 has an erased field without a pseudonym",
             "entry 2 names erased-0123, whose erasure is not in the log",
         ]
+
+
+async def test_a_pseudonym_is_given_to_no_other_entry(url: str) -> None:
+    """Who knows the salt of an entry can erase its subject too: the number of entries that were erased shows it."""
+    async with opened(url) as (trail, database, _):
+        await record_many(trail, 2)
+        await record_many(trail, 1, BOB)
+        pseudonym = await erase_person(trail, "alice", BOB)
+        await seal_entries(trail)
+        assert (await verify(database.audit_log)).problems == []
+        forged = (await database.audit_log.page(2, 1))[0]
+        assert forged.entry.subject == "bob"
+    salt = erased_salt(forged, {"subject", "address"})
+    tamper(url, f"UPDATE audit_entries SET subject = '{pseudonym}', address = '', salt = '{salt}' WHERE number = 3")
+    async with opened(url) as (_, database, _):
+        problems = (await verify(database.audit_log)).problems
+        assert problems == [f"3 entries name {pseudonym}, whose erasure changed 2"]
+
+
+async def test_entries_that_are_deleted_while_they_are_verified_are_no_problem(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retention may run at the same time."""
+    async with opened(url) as (trail, database, clock):
+        for _ in range(3):
+            await record_many(trail, 2)
+            await seal_entries(trail)
+            clock.move(1800)
+        page = SqlAuditLog.page
+
+        async def page_after_pruning(log: SqlAuditLog, after: int, limit: int) -> list[RecordedEntry]:
+            await prune_entries(trail)
+            return await page(log, after, limit)
+
+        monkeypatch.setattr(SqlAuditLog, "page", page_after_pruning)
+        found = await verify(database.audit_log)
+        assert (found.problems, found.has_checkpoint) == ([], True)
 
 
 async def everything(audit_log: SqlAuditLog) -> list[RecordedEntry]:

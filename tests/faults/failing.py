@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tusd_py.contracts.locker import Lock, Locker, LockTimeout
+from tusd_py.contracts.locker import IsGone, Lock, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable, UploadPage
 from tusd_py.contracts.store import OnProgress, Sink, Store, StoreFull, StoreUnavailable
 from tusd_py.model.jobs import NO_EFFECTS, Effects
@@ -52,11 +52,11 @@ class FailingRecords:
         self._faults.records()
         await self._inner.insert(upload, effects, part_uses_max=part_uses_max)
 
-    async def find(self, upload_id: str) -> Upload | None:
+    async def find(self, upload_id: str, *, with_parts: bool = True) -> Upload | None:
         self._faults.records()
         return await self._inner.find(upload_id)
 
-    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+    async def find_all(self, upload_ids: Sequence[str], *, with_parts: bool = True) -> list[Upload | None]:
         self._faults.records()
         return await self._inner.find_all(upload_ids)
 
@@ -196,9 +196,9 @@ class FailingLocker:
     def __init__(self, inner: Locker, faults: Faults) -> None:
         self._inner, self._faults = inner, faults
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> Lock:
+    async def acquire(self, upload_id: str, timeout_seconds: float, is_gone: IsGone | None = None) -> Lock:
         self._faults.locker()
-        return await self._inner.acquire(upload_id, timeout_seconds)
+        return await self._inner.acquire(upload_id, timeout_seconds, is_gone)
 
     async def try_acquire(self, upload_id: str) -> Lock | None:
         self._faults.locker()

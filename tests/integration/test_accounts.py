@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -283,6 +284,31 @@ async def test_api_keys(server: RunningServer) -> None:
         assert (await create(server, bearer(wrong))).status == 401
     command(server.data_dir, "key", "revoke", key_id)
     await become_refused(server, key)
+
+
+async def test_limits_of_keys_413_415(server: RunningServer) -> None:
+    """A key has limits of its own, made by command or over the API; nothing that it makes is without them."""
+    made = command(server.data_dir, "key", "add", "scanner", "--length-max", "1kB", "--type", "image/*")
+    add_account(server, "boss", "admin")
+    admin = bearer((await log_in(server, "boss"))["access_token"])
+    terms = {"owner": "scanner", "roles": ["uploader"], "length_max": 1000, "types": ["image/*"]}
+    answer = await call_api(server, "POST", "keys", admin, terms)
+    assert answer.status == 201, answer
+    view = json.loads(answer.body)
+    assert (view["length_max"], view["types"]) == (1000, ["image/*"])
+    for key in (bearer(made.strip()), bearer(view["key"])):
+        for length, media_type, status in ((1000, "image/png", 201), (1001, "image/png", 413), (10, "text/csv", 415)):
+            metadata = f"filetype {base64.b64encode(media_type.encode()).decode()}"
+            headers = {**TUS, **key, "Upload-Length": str(length), "Upload-Metadata": metadata}
+            assert (await request("POST", server.url, headers, b"")).status == status, (length, media_type)
+        assert (await create(server, key)).status == 415
+        listed = json.loads((await call_api(server, "GET", "keys", key)).body)["keys"]
+        assert len(listed) == 1 and listed[0]["types"] == ["image/*"]
+    wrong: Mapping[str, object]
+    for wrong in ({"types": []}, {"types": ["image"]}, {"types": "image/*"}, {"length_max": 0}, {"length_max": "1"}):
+        assert (await call_api(server, "POST", "keys", admin, wrong)).status == 400, wrong
+    shown = command(server.data_dir, "key", "list", "--owner", "scanner")
+    assert shown.count("  up to 1000 bytes  only image/*  ") == 2
 
 
 async def test_secrets_are_kept_nowhere(server: RunningServer) -> None:

@@ -44,8 +44,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with access control, links and access codes; wrong codes come from many addresses."""
-    environment = {"SERVER__TRUSTED_PROXIES": "127.0.0.1", "QUOTAS__ENABLED": "true"}
+    """A server with access control and everything that belongs to it; wrong codes come from many addresses."""
+    environment = {
+        "SERVER__TRUSTED_PROXIES": "127.0.0.1",
+        "ACCOUNTS__ENABLED": "true",
+        "ACCOUNTS__API_KEYS": "true",
+        "AUDIT__ENABLED": "true",
+        "EVENTS__RECORD": "true",
+        "QUOTAS__ENABLED": "true",
+    }
     running = start_with(tmp_path_factory.mktemp("guarded") / "data", settings=environment)
     yield running
     running.stop()
@@ -95,11 +102,16 @@ def test_operation(operation: str, examples: int, server: RunningServer, session
     check()
 
 
-@pytest.mark.parametrize("examples", [QUICK, pytest.param(LONG, marks=pytest.mark.long)])
-@pytest.mark.parametrize("operation", [name for name in OPERATIONS if "-links" in name or "/codes" in name])
-@pytest.mark.timeout(600)
-def test_operation_of_grants(operation: str, examples: int, guarded: RunningServer, session: requests.Session) -> None:
-    """The same for links and access codes, by an admin."""
+@pytest.mark.parametrize(
+    ("operation", "examples"),
+    [(name, QUICK) for name in OPERATIONS if "-links" in name or "/codes" in name]
+    + [pytest.param(name, LONG, marks=pytest.mark.long) for name in OPERATIONS],
+)
+@pytest.mark.timeout(900)
+def test_operation_with_access(
+    operation: str, examples: int, guarded: RunningServer, session: requests.Session
+) -> None:
+    """The same with access control, by an admin; the quick ones are those of links and access codes."""
 
     @trying(examples)
     @given(cases_of(operation), st.integers(1, 2**32 - 1))

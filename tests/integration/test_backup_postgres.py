@@ -109,6 +109,7 @@ async def test_restore_over_the_database_that_knows_what_was_revoked(tmp_path: P
     assert reconciled.exit_code == 0, reconciled.stdout
 
 
+@pytest.mark.long
 async def test_restore_into_an_empty_database_revokes_all_credentials(tmp_path: Path) -> None:
     """On a new database it is not known what was revoked since; ``--keep-credentials`` accepts that."""
     settings = {"RECORDS__URL": new_database(), **ACCESS}

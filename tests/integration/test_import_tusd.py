@@ -58,6 +58,21 @@ async def test_imported_uploads_go_on_where_they_stood(tmp_path: Path, monkeypat
         server.stop()
 
 
+def test_only_unfinished_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Complete ones stay where they are; a complete partial upload may still become part of a final one."""
+    isolate(tmp_path, monkeypatch)
+    made(tmp_path / "tusd", "unfinished", b"abc")
+    made(tmp_path / "tusd", "complete", b"12345")
+    made(tmp_path / "tusd", "partial", b"12345", IsPartial=True)
+    assert 0 == run("migrate", "--data-dir", "data").exit_code
+    done = run("import", "tusd", "tusd", "--unfinished", "--data-dir", "data", "--json")
+    assert 0 == done.exit_code
+    outcomes = {line["id"]: line["outcome"] for line in map(json.loads, done.stdout.splitlines())}
+    assert {"unfinished": "imported", "complete": "complete", "partial": "imported"} == outcomes
+    again = run("import", "tusd", "tusd", "--unfinished", "--data-dir", "data")
+    assert "0 taken over, 1 complete, 2 were here already, 0 left out" == again.stdout.splitlines()[-1]
+
+
 def test_wrong_arguments_are_refused_and_create_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with a sentence and status 2."""
     isolate(tmp_path, monkeypatch)

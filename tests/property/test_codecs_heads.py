@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,3 +154,18 @@ def test_any_bytes_in_any_header(name: bytes, value: bytes, context: tuple[str, 
         assert_sound(PARSERS[0].parse(head))
     except TusError as error:
         assert 400 <= error.status < 500
+
+
+@settings(max_examples=300)
+@given(heads())
+def test_plain_creation_is_parsed_alike(head: Head) -> None:
+    """``parse_plain_creation`` gives up, or returns or raises what ``parse`` does for a creation."""
+    creation = Head(method="POST", path="", headers=head.headers)
+    for parser in PARSERS:
+        try:
+            plain = parser.parse_plain_creation(head.headers)
+        except TusError as refusal:
+            with pytest.raises(type(refusal)):
+                parser.parse(creation)
+            continue
+        assert plain is None or plain == parser.parse(creation)

@@ -122,6 +122,16 @@ def test_level_applies_to_libraries() -> None:
         assert expected == len(stream.getvalue().splitlines()) - before
 
 
+def test_signatures_are_not_logged_even_at_debug() -> None:
+    """The client of S3 would log each request with its signature, and presigned URLs."""
+    stream = io.StringIO()
+    logs.configure("json", "debug", stream)
+    for name in ("botocore.auth", "botocore.endpoint", "aiobotocore.endpoint"):
+        logging.getLogger(name).debug("Signature=hunter2")
+        logging.getLogger(name).info("Signature=hunter2")
+    assert "hunter2" not in stream.getvalue()
+
+
 def test_privacy_shortens_addresses_and_leaves_names_out() -> None:
     """With ``log.privacy`` an address of a client is its network, and the name of a file is not logged."""
     stream = io.StringIO()

@@ -185,6 +185,23 @@ def test_check_names_the_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.anyio
+async def test_server_says_what_the_service_lacks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once at its start, with the consequence."""
+    with recording_s3() as recorder:
+        recorder.refuse = lambda asked: (501, "NotImplemented") if "if-none-match" in asked.headers else None
+        s3 = {"bucket": "mine", "endpoint_url": recorder.url, "region": "x", "access_key": "key", "secret_key": "s"}
+        settings = Settings.model_validate({"storage": {"kind": "s3", "data_dir": str(tmp_path / "data")}, "s3": s3})
+        running = Service(settings)
+        await running.open()
+        try:
+            await eventually(lambda: "the object store lacks a function" in caplog.messages)
+        finally:
+            await running.close()
+    [record] = [each for each in caplog.records if each.message == "the object store lacks a function"]
+    assert vars(record)["advice"].startswith(f"the bucket mine at {recorder.url}: it has no conditional writes")
+
+
+@pytest.mark.anyio
 async def test_server_warns_of_its_bucket(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It starts all the same, since the service may come back."""
     with service(404, _NO_BUCKET) as (url, _):

@@ -14,7 +14,7 @@ from tusd_py.access.errors import TokenInvalid
 from tusd_py.contracts.accounts import Accounts, ApiKeys
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.account import ApiKey
-from tusd_py.model.principal import Principal, Role, Verb
+from tusd_py.model.principal import NO_LIMITS, Principal, PrincipalLimits, Role, Verb
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ def new_key(
     verbs: frozenset[Verb] | None,
     now: datetime,
     expires_at: datetime | None,
+    limits: PrincipalLimits = NO_LIMITS,
 ) -> tuple[ApiKey, str]:
     """A key, and its text, which is shown once."""
     key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
@@ -54,6 +55,7 @@ def new_key(
         verbs=verbs,
         created_at=now,
         expires_at=expires_at,
+        limits=limits,
     )
     return key, f"{PREFIX}{key_id}_{secret}"
 
@@ -101,7 +103,9 @@ class ApiKeyVerifier:
         if key is None or roles is None:
             self._known.pop(digest, None)
             raise TokenInvalid("the key is not accepted")
-        principal = Principal(subject=key.owner, roles=roles, method=METHOD, credential=key.id, verbs=key.verbs)
+        principal = Principal(
+            subject=key.owner, roles=roles, method=METHOD, credential=key.id, verbs=key.verbs, limits=key.limits
+        )
         known = self._known[digest] = _KnownKey(principal, key.expires_at, now)
         if len(self._known) > _ENTRIES_MAX:
             del self._known[next(iter(self._known))]

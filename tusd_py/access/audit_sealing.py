@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,6 +23,8 @@ _SEALED_AT_ONCE = 500
 _PRUNED_AT_ONCE = 50
 _READ_AT_ONCE = 500
 _PSEUDONYM = "erased-"
+_ERASED_ENTRIES = re.compile(r"([0-9]{1,18}) entries", re.ASCII)
+_RECORDS_OF_ERASURE = 10
 
 
 async def seal_entries(trail: AuditTrail) -> int:
@@ -70,10 +74,23 @@ class Verification:
     unsealed: int = 0
     erased: int = 0
     last: Seal | None = None
+    pseudonyms: Counter[str] = field(default_factory=Counter)  # of erased fields: how many entries name each
+    has_checkpoint: bool = False
 
 
 async def verify(audit_log: AuditLog, key: bytes = b"", anchors: Mapping[int, str] | None = None) -> Verification:
-    """Compare the entries with their seals, the seals with each other, and with ``anchors``: hashes by number."""
+    """Compare the entries with their seals, the seals with each other, and with ``anchors``: hashes by number.
+
+    A log of which a part is deleted meanwhile, because the server keeps it no longer, is read again.
+    """
+    while True:
+        first = await audit_log.seals(0, 1)
+        found = await _verify(audit_log, key, anchors)
+        if not found.problems or first == await audit_log.seals(0, 1):
+            return found
+
+
+async def _verify(audit_log: AuditLog, key: bytes, anchors: Mapping[int, str] | None) -> Verification:
     found = Verification()
     reader = _EntryReader(audit_log)
     expected_anchors = dict(anchors or {})
@@ -84,6 +101,7 @@ async def verify(audit_log: AuditLog, key: bytes = b"", anchors: Mapping[int, st
             if known != each.hash:
                 found.problems.append(f"seal {each.number} is not the one whose anchor was logged")
             if each.is_checkpoint:
+                found.has_checkpoint = True
                 await _check_pruning(found, audit_log, each)
             await _check_entries(found, each, reader)
             found.last = each
@@ -91,6 +109,7 @@ async def verify(audit_log: AuditLog, key: bytes = b"", anchors: Mapping[int, st
     while (recorded := await reader.next()) is not None:
         found.unsealed += 1
         await _check_erasure(found, audit_log, recorded)
+    await _check_numbers_of_erasures(found, audit_log)
     first_number = 1 if found.last is None else found.last.number - found.seals + 1
     found.problems += [
         f"seal {number}, whose anchor was logged, is missing"
@@ -186,5 +205,16 @@ async def _check_erasure(found: Verification, audit_log: AuditLog, recorded: Rec
         matching = AuditFilter(object_id=pseudonym, verb=ERASE)
         if not await audit_log.list_entries(matching, limit=1):
             found.problems.append(f"entry {recorded.number} names {pseudonym}, whose erasure is not in the log")
+    found.pseudonyms.update(pseudonyms)
     if not pseudonyms:
         found.problems.append(f"entry {recorded.number} has an erased field without a pseudonym")
+
+
+async def _check_numbers_of_erasures(found: Verification, audit_log: AuditLog) -> None:
+    """No more entries name a pseudonym than its erasure has changed; nor fewer, unless old entries were deleted."""
+    for pseudonym, count in sorted(found.pseudonyms.items()):
+        records = await audit_log.list_entries(AuditFilter(object_id=pseudonym, verb=ERASE), limit=_RECORDS_OF_ERASURE)
+        # Versions before this one recorded no number, and neither does an erasure that was interrupted.
+        expected = {int(match[1]) for each in records if (match := _ERASED_ENTRIES.fullmatch(each.entry.reason))}
+        if expected and (count > max(expected) or (count < min(expected) and not found.has_checkpoint)):
+            found.problems.append(f"{count} entries name {pseudonym}, whose erasure changed {max(expected)}")

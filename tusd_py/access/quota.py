@@ -43,36 +43,39 @@ class QuotaPolicy:
 
         The bytes of an upload count on the day of its creation.
         """
-        is_settled = after.has_ended or after.status is Status.MOVED or QUOTA.is_passed(before, after)
-        amounts = self.amounts(after)
-        if before is not None and not is_settled and self.amounts(before) == amounts:
-            return None
         principal = None if caller is None else caller.principal
-        own_limits = None if principal is None else own_limits_of(principal)
-        if before is not None:
-            return QuotaCharge(
-                upload_id=after.id,
-                created_at=after.created_at,
-                amounts=amounts,
-                limits=self.limits,
-                own_limits=own_limits,
-                has_request=principal is not None,
-                is_settled=is_settled,
-                has_ended=after.has_ended,
-                deletes_rejected=self.deletes_rejected,
-                frees_parts=after.kind is Kind.FINAL and after.has_ended and not after.is_complete,
-            )
+        if before is None:
+            return self.new_charge(after, "" if caller is None else caller.client, principal)
+        is_settled = _is_settled(before, after)
+        amounts = self.amounts(after)
+        if not is_settled and self.amounts(before) == amounts:
+            return None
         return QuotaCharge(
             upload_id=after.id,
             created_at=after.created_at,
             amounts=amounts,
             limits=self.limits,
-            own_limits=own_limits,
-            is_new=True,
-            subject=subject_of(after.owner, "" if caller is None else caller.client),
-            periods=self.periods(after.created_at),
-            parts=after.parts,
+            own_limits=None if principal is None else own_limits_of(principal),
+            has_request=principal is not None,
             is_settled=is_settled,
+            has_ended=after.has_ended,
+            deletes_rejected=self.deletes_rejected,
+            frees_parts=after.kind is Kind.FINAL and after.has_ended and not after.is_complete,
+        )
+
+    def new_charge(self, upload: Upload, client: str, principal: Principal | None = None) -> QuotaCharge:
+        """What a new record charges its owner, or else the address of the ``client``."""
+        return QuotaCharge(
+            upload_id=upload.id,
+            created_at=upload.created_at,
+            amounts=self.amounts(upload),
+            limits=self.limits,
+            own_limits=None if principal is None else own_limits_of(principal),
+            is_new=True,
+            subject=subject_of(upload.owner, client),
+            periods=self.periods(upload.created_at),
+            parts=upload.parts,
+            is_settled=_is_settled(None, upload),
         )
 
     def amounts(self, upload: Upload) -> QuotaAmounts:
@@ -115,6 +118,10 @@ class QuotaPolicy:
         reached = QuotaReached if exhausted.quota.counts_bytes else FileQuotaReached
         reset = "" if resets_at is None else f"{resets_at:%Y-%m-%dT%H:%M:%SZ}"
         return reached(exhausted.quota.value, exhausted.limit, exhausted.used, reset)
+
+
+def _is_settled(before: Upload | None, after: Upload) -> bool:
+    return after.has_ended or after.status is Status.MOVED or QUOTA.is_passed(before, after)
 
 
 @lru_cache(maxsize=8)

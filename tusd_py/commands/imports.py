@@ -45,6 +45,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would b
 Remove = Annotated[
     bool, typer.Option("--remove", help="Delete what tusd has of each upload that was taken over just now.")
 ]
+Unfinished = Annotated[
+    bool,
+    typer.Option("--unfinished", help="Leave complete uploads where they are, but for partial ones."),
+]
 _EXIT_SKIPPED = 2
 
 
@@ -59,6 +63,7 @@ def import_tusd(
     s3_endpoint: Endpoint = "",
     owner: Owner = "",
     dry_run: DryRun = False,
+    unfinished: Unfinished = False,
     remove: Remove = False,
     as_json: AsJson = False,
     config: Config = None,
@@ -84,14 +89,15 @@ def import_tusd(
         require_database(settings)
         found = _source(settings, source, s3_endpoint)
         with keeping_owner(settings):
-            counts = asyncio.run(_import(settings, found, _Import(owner, dry_run, remove, as_json)))
+            counts = asyncio.run(_import(settings, found, _Import(owner, dry_run, unfinished, remove, as_json)))
     except StartupError as error:
         fail([str(error)])
     except (OSError, RecordsError, StoreError) as error:
         fail([reason(error)])
     if not as_json:
         verb = "would be taken over" if dry_run else "taken over"
-        say(f"{counts['imported']} {verb}, {counts['known']} were here already, {counts['skipped']} left out")
+        complete = f"{counts['complete']} complete, " if unfinished else ""
+        say(f"{counts['imported']} {verb}, {complete}{counts['known']} were here already, {counts['skipped']} left out")
     if counts["skipped"]:
         sys.exit(_EXIT_SKIPPED)
 
@@ -144,18 +150,23 @@ async def _import(settings: Settings, source: TusdDirectory | TusdBucket, task: 
 class _Import:
     """What the flags ask for."""
 
-    def __init__(self, owner: str, dry_run: bool, remove: bool, as_json: bool) -> None:
+    def __init__(self, owner: str, dry_run: bool, unfinished: bool, remove: bool, as_json: bool) -> None:
         self.as_json = as_json
         self._owner = owner
         self._dry_run = dry_run
+        self._unfinished = unfinished
         self._remove = remove
 
     async def take_over(
         self, ports: Ports, name: str, found: TusdFiles | TusdObjects | InfoInvalid, base_path: str
     ) -> tuple[str, str, dict[str, str]]:
-        """Take over one upload. Return the outcome (imported, known, skipped), a line for the operator, and its ids."""
+        """Take over one upload. Return the outcome, a line for the operator, and its ids.
+
+        Outcomes are imported, known, complete and skipped.
+        """
         from tusd_py.contracts.store import PathTaken
         from tusd_py.imports.tusd_info import InfoInvalid
+        from tusd_py.model.upload import Kind
         from tusd_py.uploads.adopt import AlreadyRecorded, Changed, adopt
 
         ids = {"id": name}
@@ -164,6 +175,9 @@ class _Import:
                 raise found
             ids = {"id": found.info.id, "tusd_id": found.info.tusd_id}
             upload = found.info.to_upload(found.stored_bytes, found.written_at, base_path=base_path, owner=self._owner)
+            # A client may still concatenate a partial upload.
+            if self._unfinished and upload.is_complete and upload.kind is not Kind.PARTIAL:
+                return "complete", f"{name} is complete", ids
             if self._dry_run:
                 if await ports.records.find(upload.id) is not None:
                     raise AlreadyRecorded

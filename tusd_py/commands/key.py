@@ -32,8 +32,15 @@ Verbs = Annotated[
     typer.Option(
         "--verb",
         metavar="<verb>",
-        help="Permit only this: create, append, inspect, download, terminate, observe or operate; may be repeated.",
+        help="Permit only create, append, inspect, download, terminate, share, observe or operate; may be repeated.",
     ),
+]
+LengthMax = Annotated[
+    str | None, typer.Option("--length-max", metavar="<size>", help="Permit uploads up to this size, such as 5GB.")
+]
+Types = Annotated[
+    list[str] | None,
+    typer.Option("--type", metavar="<type>", help="Permit only this media type, such as image/*; may be repeated."),
 ]
 Days = Annotated[str | None, typer.Option("--days", metavar="<number>", help="Let the key expire after so many days.")]
 KeyId = Annotated[str, typer.Argument(metavar="<id>", help="The id of the key, as in the list.")]
@@ -46,6 +53,8 @@ def add(
     label: Label = "",
     role: Roles = None,
     verb: Verbs = None,
+    length_max: LengthMax = None,
+    media_type: Types = None,
     days: Days = None,
     config: Config = None,
     data_dir: DataDir = None,
@@ -56,7 +65,7 @@ def add(
     from tusd_py.access.api_keys import new_key
     from tusd_py.commands.auditing import operator_entries
     from tusd_py.model.audit import AuditKind
-    from tusd_py.model.principal import ASSIGNABLE_ROLES, Verb
+    from tusd_py.model.principal import ASSIGNABLE_ROLES, PrincipalLimits, Verb
     from tusd_py.wiring import utc_now
 
     settings, now = settings_of(config, {"storage.data_dir": data_dir}), utc_now()
@@ -70,6 +79,7 @@ def add(
         verbs=frozenset(choices("--verb", verb, Verb)) if verb else None,
         now=now,
         expires_at=None if days is None else now + timedelta(days=_days(days)),
+        limits=PrincipalLimits(length_max=_length(length_max), types=_types(media_type)),
     )
     audit = operator_entries(settings, "create", AuditKind.KEY, key.id)
     _call(settings, lambda keys: keys.add(key, audit))
@@ -98,6 +108,10 @@ def list_keys(owner: OfOwner = "", as_json: AsJson = False, config: Config = Non
         else:
             state = "revoked" if key.revoked_at else f"expires {view['expires_at'] or 'never'}"
             scope = "all verbs" if key.verbs is None else " ".join(sorted(key.verbs))
+            if key.limits.length_max is not None:
+                scope += f"  up to {key.limits.length_max} bytes"
+            if key.limits.types is not None:
+                scope += f"  only {' '.join(key.limits.types)}"
             roles, used = " ".join(sorted(key.roles)), view["last_used_at"] or "never"
             say(f"{key.id}  {key.owner}  {roles}  {scope}  {state}  used {used}  {key.label}".rstrip())
 
@@ -114,6 +128,31 @@ def revoke(key_id: KeyId, config: Config = None, data_dir: DataDir = None) -> No
     if not _call(settings, lambda keys: keys.revoke(key_id, utc_now(), audit)):
         fail([f"no key with the id {key_id} can be revoked: see tusd-py key list"])
     say(f"{key_id} is revoked")
+
+
+def _length(text: str | None) -> int | None:
+    from tusd_py.settings.values import parse_size
+
+    if text is None:
+        return None
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        fail([f"--length-max is {text!r}; it must be {error}"])
+    if not isinstance(size, int) or not 0 < size < 2**63:
+        fail([f"--length-max is {text!r}; it must be at least 1 byte, and less than 9.2 EB"])
+    return size
+
+
+def _types(texts: list[str] | None) -> tuple[str, ...] | None:
+    from tusd_py.model.principal import TYPE_PATTERN, TYPES_MAX
+
+    for text in texts or ():
+        if not TYPE_PATTERN.fullmatch(text):
+            fail([f"--type is {text!r}; it must be a media type such as image/png or image/*"])
+    if len(texts or ()) > TYPES_MAX:
+        fail([f"a key may have at most {TYPES_MAX} types"])
+    return tuple(texts) if texts else None
 
 
 def _days(text: str) -> int:

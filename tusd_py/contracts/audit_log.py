@@ -56,7 +56,7 @@ class AuditLog(Protocol):
     async def erase(self, subject: str, pseudonym: str, record: AuditEntry) -> int:
         """Put ``pseudonym`` in place of ``subject``, wherever it is the subject or the object of an entry.
 
-        Also empties the addresses of the entries of that subject, and appends ``record``. The chain remains valid.
-        Returns the number of changed entries.
+        Also empties the addresses of the entries of that subject, and appends ``record`` before and, with the number of
+        changed entries as its reason, after that. The chain remains valid. Returns the number of changed entries.
         """
         ...

@@ -65,11 +65,15 @@ class Records(Protocol):
         """
         ...
 
-    async def find(self, upload_id: str) -> Upload | None:
-        """The newest record of this upload, also if it is a tombstone; ``None`` if there is none."""
+    async def find(self, upload_id: str, *, with_parts: bool = True) -> Upload | None:
+        """The newest record of this upload, also if it is a tombstone; ``None`` if there is none.
+
+        Without ``with_parts`` a final upload may lack its parts. Then a record is found by as much work as it is found
+        out that there is none, so that the time does not show which of the two it is.
+        """
         ...
 
-    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+    async def find_all(self, upload_ids: Sequence[str], *, with_parts: bool = True) -> list[Upload | None]:
         """The newest records of these uploads, in the order of the ids; an id may occur twice."""
         ...
 

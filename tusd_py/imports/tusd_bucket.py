@@ -153,10 +153,10 @@ class TusdBucket:
     async def stored(self, info: TusdInfo, info_key: str) -> Stored:
         """What there is of the upload. Raises ``InfoInvalid`` if there is neither an object nor a multipart upload."""
         key = _content_key(info_key)
-        rest_bytes, rest_etag = await _size_and_etag(self.client, _rest_key(info_key))
         whole_bytes, etag = await _size_and_etag(self.client, key)
         if etag and whole_bytes == info.length:
             return Stored("", (), whole_bytes, 0, "")
+        rest_bytes, rest_etag = await _size_and_etag(self.client, _rest_key(info_key))
         multipart_id = info.tusd_id.rpartition("+")[2]
         try:
             found = await self._parts(key, multipart_id)

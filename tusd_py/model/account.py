@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from tusd_py.model.principal import Role, Verb
+from tusd_py.model.principal import NO_LIMITS, PrincipalLimits, Role, Verb
 
 #: A name is the owner of uploads, and part of published names: lower case, so that no two look alike.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,127}", re.ASCII)
@@ -58,7 +58,7 @@ class Session:
 class ApiKey:
     """The credentials of a program, which acts for ``owner``. Only the digest of its secret is kept.
 
-    ``verbs`` restricts what the roles permit; ``None`` does not.
+    ``verbs`` restricts what the roles permit; ``None`` does not. ``limits`` are those of its uploads.
     """
 
     id: str
@@ -68,6 +68,7 @@ class ApiKey:
     roles: frozenset[Role]
     verbs: frozenset[Verb] | None
     created_at: datetime
+    limits: PrincipalLimits = NO_LIMITS
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None

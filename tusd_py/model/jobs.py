@@ -11,6 +11,7 @@ from tusd_py.model.codes import CodeCharge
 from tusd_py.model.events import Event, EventType
 from tusd_py.model.links import Link
 from tusd_py.model.quota import QuotaCharge
+from tusd_py.model.values import frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class Job:
     lane: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Effects:
     """What is saved in the same transaction as the change of a record."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -34,6 +35,12 @@ class Verb(StrEnum):
     OBSERVE = "observe"  # metrics, and lists of jobs and events
     OPERATE = "operate"  # changes of jobs and endpoints
     SHARE = "share"  # links and access codes
+
+
+#: A media type that may be declared, or several with ``*``.
+TYPE_PATTERN = re.compile(r"[A-Za-z0-9!#$&^_.+*-]{1,127}/[A-Za-z0-9!#$&^_.+*-]{1,127}", re.ASCII)
+#: How many of them limits may have.
+TYPES_MAX = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

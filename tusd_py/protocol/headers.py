@@ -85,6 +85,11 @@ class Headers:
         """Whether there is at least one of ``names``."""
         return not names.isdisjoint(self._values)
 
+    @property
+    def has_repeats(self) -> bool:
+        """Whether a header came more than once."""
+        return bool(self._repeated)
+
     def get_bytes(self, name: bytes) -> bytes | None:
         """The value as received, or None; several values are combined with commas."""
         return self._values.get(name)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tusd_py.model.steps import VALIDATION
 from tusd_py.model.upload import HistoryEntry, Status
 from tusd_py.model.values import frozen
+from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.file_names import shown_name
 from tusd_py.protocol.headers import parse_base64
+from tusd_py.protocol.metadata import read_metadata
 
 #: Where a page ends: the time in microseconds since 1970, or the key of the name, and the id of its last upload.
 PageKey = tuple[int | str, str]
@@ -19,7 +21,6 @@ _LAST_CHARACTER = "\U0010ffff"
 _ALL = frozenset(Status)
 #: After every time.
 FAR = 2**63 - 1
-_WANTED = frozenset({"filename", "name", "filetype", "type", "contentType"})
 
 
 class ListedUpload(NamedTuple):
@@ -78,16 +79,20 @@ def declared_fields(metadata_header: str | None) -> tuple[str, str]:
     """The ``name_key`` of the file and the media type that the client has declared; empty if it has not."""
     if not metadata_header:
         return "", ""
-    # Only what is needed is decoded: every creation pays for it. What is not valid has not come from a client.
-    metadata = {}
-    for pair in metadata_header.split(","):
-        key, _, encoded = pair.strip(" \t").partition(" ")
-        if key in _WANTED:
-            metadata[key] = parse_base64(encoded) or b""
+    try:
+        metadata = read_metadata(metadata_header)
+    except InvalidMetadata:
+        metadata = _readable_values(metadata_header)
     media_type = metadata.get("filetype") or metadata.get("type") or metadata.get("contentType") or b""
     # A database holds no U+0000; no media type has one.
     declared = media_type.decode("latin-1").partition(";")[0].strip().lower().replace("\0", "")
     return name_key(shown_name(metadata)), declared[:_TYPE_CHARACTERS_MAX]
+
+
+def _readable_values(metadata_header: str) -> Mapping[str, bytes]:
+    """The values of a header that has not come from a client, or has been accepted by an earlier version."""
+    pairs = (pair.strip(" \t").partition(" ") for pair in metadata_header.split(","))
+    return {key: parse_base64(encoded) or b"" for key, _, encoded in pairs}
 
 
 def detected_type(history: Sequence[HistoryEntry]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.headers import format_base64, parse_base64
@@ -35,13 +37,11 @@ def parse_metadata(header: str | None) -> dict[str, bytes]:
     return metadata
 
 
-def find_value(header: str, key: str) -> bytes | None:
-    """The decoded value of one ``key`` in a valid header, without decoding the others; None if there is none."""
-    for pair in header.split(","):
-        name, _, encoded = pair.strip(" \t").partition(" ")
-        if name == key:
-            return parse_base64(encoded)
-    return None
+# A creation looks at its metadata three times, one soon after the other: to check, to record and to log it.
+@lru_cache(maxsize=64)
+def read_metadata(header: str) -> Mapping[str, bytes]:
+    """As ``parse_metadata``, of which it remembers the newest results."""
+    return MappingProxyType(parse_metadata(header))
 
 
 def declared_type(metadata: Mapping[str, bytes]) -> str:

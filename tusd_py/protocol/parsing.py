@@ -33,7 +33,7 @@ from tusd_py.protocol.errors import (
     UploadNotFound,
 )
 from tusd_py.protocol.headers import A_NUMBER, Headers, parse_body_length, parse_media_type, parse_number
-from tusd_py.protocol.metadata import parse_metadata
+from tusd_py.protocol.metadata import read_metadata
 from tusd_py.protocol.requests import (
     Append,
     BodyInfo,
@@ -53,6 +53,23 @@ VERSION = "1.0.0"
 #: Core: "All PATCH requests MUST use Content-Type: application/offset+octet-stream".
 MEDIA_TYPE = "application/offset+octet-stream"
 
+_VERSION = VERSION.encode()
+_MEDIA_TYPE = MEDIA_TYPE.encode()
+#: A creation with one of these is not ordinary: another method or protocol, a checksum, a part, a deferred length.
+_UNUSUAL = frozenset(
+    {
+        b"content-encoding",
+        b"content-range",
+        b"expect",
+        b"trailer",
+        b"transfer-encoding",
+        b"upload-checksum",
+        b"upload-concat",
+        b"upload-defer-length",
+        b"upload-draft-interop-version",
+        b"x-http-method-override",
+    }
+)
 _OVERRIDES = ("HEAD", "PATCH", "DELETE", "POST", "OPTIONS")
 _COLLECTION_METHODS = ("POST", "OPTIONS")
 
@@ -112,6 +129,26 @@ class Parser:
         headers.refuse_repeats()
         return _PARSERS[method](self, headers, upload_id)
 
+    def parse_plain_creation(self, headers: Headers) -> Create | None:
+        """What ``parse`` returns for a POST to the collection with these headers, if it is an ordinary creation.
+
+        ``None`` for every other request. What ``parse`` refuses is ``None`` or the same ``TusError``.
+        """
+        if headers.has_repeats or headers.has_any(_UNUSUAL) or headers.get_bytes(b"tus-resumable") != _VERSION:
+            return None
+        length = parse_number(headers.get(b"upload-length") or "")
+        if length is None:
+            return None
+        metadata_header = self._metadata_header(headers)
+        body = None
+        body_length = 0 if headers.get_bytes(b"content-length") == b"0" else parse_body_length(headers)
+        media_type = headers.get_bytes(b"content-type")
+        if media_type is not None:
+            if media_type != _MEDIA_TYPE or not self.limits.creation_with_upload:
+                return None
+            body = BodyInfo(length=body_length)
+        return Create(length=length, metadata_header=metadata_header, body=body)
+
     def _upload_methods(self) -> tuple[str, ...]:
         methods = ["HEAD", "PATCH"]
         if self.limits.termination:
@@ -156,8 +193,10 @@ class Parser:
         header = headers.get(b"upload-metadata")
         if header is not None and len(header) > self.limits.metadata_bytes_max:
             raise HeaderTooLarge("Upload-Metadata", self.limits.metadata_bytes_max)
-        parse_metadata(header)
-        return header or None
+        if not header:
+            return None
+        read_metadata(header)
+        return header
 
     def _creation_body(self, headers: Headers, kind: Kind) -> BodyInfo | None:
         """The body to store; None unless its type says so: some HTTP stacks set a default type on every POST."""

@@ -107,7 +107,8 @@ class Formatter:
         """The response to a successful request; ``location`` is the URL of the new upload after a creation."""
         match outcome:
             case Created():
-                response = apply_override(self._created(outcome, location), outcome.override)
+                headers = self.created_headers(outcome.upload, location, took_body=outcome.took_body)
+                response = apply_override(Response(201, headers), outcome.override)
             case Appended():
                 response = apply_override(self._appended(outcome.upload), outcome.override)
             case Inspected():
@@ -165,14 +166,14 @@ class Formatter:
                 return [(b"content-range", b"bytes */%d" % error.length)]
         return [(b"retry-after", b"%d" % error.retry_after_seconds)] if error.retry_after_seconds else []
 
-    def _created(self, created: Created, location: str) -> Response:
-        upload = created.upload
+    def created_headers(self, upload: Upload, location: str, *, took_body: bool) -> HeaderList:
+        """The headers of the 201 for ``upload``, whose URL is ``location``."""
         headers = [_RESUMABLE, (b"location", location.encode("ascii")), _NO_BODY]
-        if created.took_body:
+        if took_body:
             headers += _offset(upload)
         if upload.concat_header is not None:
             headers.append((b"upload-concat", upload.concat_header.encode("latin-1")))
-        return Response(201, headers + _expires(upload))
+        return headers + _expires(upload)
 
     def _appended(self, upload: Upload) -> Response:
         # RFC 9110, 8.6: no Content-Length in a 204.

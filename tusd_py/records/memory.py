@@ -41,11 +41,11 @@ class MemoryRecords:
                 raise PartOverused(f"a partial upload is used by final uploads {part_uses_max} times already")
         self._uploads[upload.id] = _with_copied_storage(upload)
 
-    async def find(self, upload_id: str) -> Upload | None:
+    async def find(self, upload_id: str, *, with_parts: bool = True) -> Upload | None:
         self._refuse_when_closed()
         return self._uploads.get(upload_id)
 
-    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+    async def find_all(self, upload_ids: Sequence[str], *, with_parts: bool = True) -> list[Upload | None]:
         self._refuse_when_closed()
         return [self._uploads.get(upload_id) for upload_id in upload_ids]
 

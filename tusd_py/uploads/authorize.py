@@ -57,7 +57,8 @@ async def _authorize(ports: Ports, request: Request, caller: Caller) -> Caller:
         return caller
     if ports.access is not None and not has_hook:
         _refuse_without_credentials(ports.access, caller)
-    upload = None if isinstance(request, Create) else await ports.records.find(request.upload_id)
+    # Hooks see the parts of a final upload. The policy does not look at them.
+    upload = None if isinstance(request, Create) else await ports.records.find(request.upload_id, with_parts=has_hook)
     if has_hook:
         response = await ports.hooks.invoke(AuthorizeEvent(upload, caller))
         if response.reject:
@@ -89,6 +90,9 @@ async def _apply_policy(
     if upload is None:
         raise UploadNotFound
     if access.may_claim(principal, verb, upload, ports.clock()):
+        upload = await ports.records.find(upload.id)
+        if upload is None:
+            raise UploadNotFound
         await update(ports, upload, upload.claimed_by(principal.subject), Cause(caller))
         return caller
     if access.permits(principal, verb, upload):

@@ -119,9 +119,9 @@ class DirectCreations:
             metadata_header=request.metadata_header,
             created_at=now,
             updated_at=now,
+            expires_at=ports.policy.new_expiry(now),
             history=(HistoryEntry(Status.UPLOADING, now),),
         )
-        upload = upload.expiring(ports.policy.expiry(upload, now))
         creation = _Creation(ports, self._records, upload, client, request_id, on_created)
         if body is None:
             self._records.begin_insert(upload, creation.effects(upload), creation.on_inserted)
@@ -185,10 +185,11 @@ class _Creation:
     def effects(self, upload: Upload) -> Effects:
         """What is written with the record: jobs, and the charge to the quotas of the client's address."""
         ports = self._ports
-        if ports.quotas is not None:
+        quotas = ports.quotas
+        if upload.pending_steps:
             caller = Caller(remote_address="", method="POST", target="", headers=[], client=self._client)
             return effects_of(ports, None, upload, Cause(caller))
-        return effects_of(ports, None, upload) if upload.pending_steps else NO_EFFECTS
+        return NO_EFFECTS if quotas is None else Effects(quota=quotas.new_charge(upload, self._client))
 
     def on_inserted(self, failure: BaseException | None) -> None:
         """Report the upload, which is recorded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from tusd_py.model.jobs import Subscription
 from tusd_py.model.principal import Principal
@@ -46,6 +47,11 @@ class UploadPolicy:
         # 0 would mean "no limit".
         return replace(self.limits, length_max=max(length_max, 1))
 
+    def new_expiry(self, now: datetime) -> datetime | None:
+        """The ``expiry`` of an upload that is created ``now``, without a byte."""
+        seconds = self.unfinished_seconds
+        return now + _duration(seconds) if seconds else None
+
     def expiry(self, upload: Upload, now: datetime) -> datetime | None:
         """When maintenance must next look at ``upload`` if nothing happens to it after ``now``; ``None`` is never."""
         if upload.has_ended:
@@ -58,8 +64,14 @@ class UploadPolicy:
             seconds = self.finished_seconds
         if not seconds and not upload.has_ended:
             return None
-        expires_at = now + timedelta(seconds=seconds)
+        expires_at = now + _duration(seconds)
         if not upload.has_ended and not upload.is_complete and upload.expires_at is not None:
             # The client was told this time; the setting may have been lowered since.
             return max(expires_at, upload.expires_at)
         return expires_at
+
+
+@lru_cache(maxsize=16)
+def _duration(seconds: float) -> timedelta:
+    # Cached, because every creation asks for the same.
+    return timedelta(seconds=seconds)

@@ -7,7 +7,8 @@ import logging
 from tusd_py.logs import log_event
 from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Status, Upload
-from tusd_py.protocol.metadata import find_value
+from tusd_py.protocol.errors import InvalidMetadata
+from tusd_py.protocol.metadata import read_metadata
 
 log = logging.getLogger("tusd_py.uploads")
 
@@ -70,5 +71,9 @@ def _name(upload: Upload) -> str:
     """The name that the client gave the file. The log escapes control characters and bidirectional overrides."""
     if not upload.metadata_header:
         return ""
-    name = find_value(upload.metadata_header, "filename") or find_value(upload.metadata_header, "name") or b""
+    try:
+        metadata = read_metadata(upload.metadata_header)
+    except InvalidMetadata:
+        return ""  # an earlier version has accepted it
+    name = metadata.get("filename") or metadata.get("name") or b""
     return name.decode("utf-8", "replace")[:_NAME_CHARACTERS_MAX]

@@ -7,7 +7,7 @@ not an ordinary creation is declined here, and then answered by ``TusEndpoint``,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from time import perf_counter
 from typing import Protocol
@@ -17,9 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tusd_py.model.caller import HeaderList
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.headers import Headers
-from tusd_py.protocol.outcomes import Created
-from tusd_py.protocol.requests import Create, Head
-from tusd_py.protocol.responses import ResponseContext
+from tusd_py.protocol.parsing import Parser
+from tusd_py.protocol.responses import Formatter
 from tusd_py.uploads.create_directly import DirectCreations, direct_creations
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.tus import TusEndpoint
@@ -27,19 +26,6 @@ from tusd_py.web.tus import TusEndpoint
 log = logging.getLogger(__name__)
 _request_log = logging.getLogger("tusd_py.requests")
 
-#: A request with one of these is not ordinary: another method or protocol, a checksum, a final upload.
-UNUSUAL_HEADERS = frozenset(
-    {
-        b"x-http-method-override",
-        b"upload-draft-interop-version",
-        b"upload-concat",
-        b"upload-checksum",
-        b"trailer",
-        b"expect",
-        b"transfer-encoding",
-    }
-)
-_CONTEXT = ResponseContext("POST", "POST")
 _CREATED = 201
 
 
@@ -53,7 +39,7 @@ class WholeRequest(Protocol):
         """The pieces of the body, which a task that answers the request later receives again."""
         ...
 
-    def respond_directly(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    def respond_directly(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         """Send a response without a body and forget the body of the request; return whether that was possible."""
         ...
 
@@ -72,6 +58,9 @@ class DirectAnswers:
         self._opened = opened
         self._ports: Ports | None = None  # for which ``_creations`` are
         self._creations: DirectCreations | None = None
+        parser, formatter = endpoint.protocols.tus.parser, endpoint.protocols.tus.formatter
+        assert isinstance(parser, Parser) and isinstance(formatter, Formatter), "those of tus 1.0"
+        self._parser, self._formatter = parser, formatter
         # As in ``create_directly``: an optional part that is there, such as an authenticator, may concern all requests.
         self._is_possible = not any(
             each.default is None and getattr(endpoint, each.name) is not None for each in fields(endpoint)
@@ -90,11 +79,8 @@ class DirectAnswers:
         # Each answered request is a line at this level, which is ``Exchange``'s.
         if creations is None or _request_log.isEnabledFor(logging.DEBUG):
             return False
-        headers = Headers(scope["headers"])
-        if b"tus-resumable" not in headers or headers.has_any(UNUSUAL_HEADERS):
-            return False
         try:
-            return self._begin(creations, headers, whole, run)
+            return self._begin(creations, Headers(scope["headers"]), whole, run)
         except Exception as failure:  # noqa: BLE001
             # The outermost handler. Nothing has begun: the endpoint meets the same failure, and answers it.
             log.debug("not created directly: %s: %s", type(failure).__name__, failure)
@@ -103,15 +89,16 @@ class DirectAnswers:
     def _begin(self, creations: DirectCreations, headers: Headers, whole: WholeRequest, run: Run) -> bool:
         endpoint, scope = self._endpoint, whole.scope
         started = perf_counter()
+        request = self._parser.parse_plain_creation(headers)
         client = endpoint.client_addresses.key(scope, headers)
-        at = endpoint.locator.collection(scope, self._collection, headers)
-        head = Head(method="POST", path="", headers=headers)
-        request = endpoint.protocols.tus.parser.parse(head, at.path)
-        if not client or not isinstance(request, Create):
+        if request is None or not client:
             return False
+        at = endpoint.locator.collection(scope, self._collection, headers)
         request_id = endpoint.request_ids.of(headers.get_bytes(b"x-request-id"))
         pieces = whole.peek_body()
-        answer = _Answer(endpoint, whole, run, started, at.url, request_id, headers.get_bytes(b"origin"), pieces)
+        answer = _Answer(
+            endpoint, self._formatter, whole, run, started, at.url, request_id, headers.get_bytes(b"origin"), pieces
+        )
         if not creations.begin(request, pieces, client, request_id.decode(), answer.on_created):
             return False
         endpoint.metrics.open.inc()
@@ -121,11 +108,12 @@ class DirectAnswers:
 class _Answer:
     """The response to one creation that has begun."""
 
-    __slots__ = ("_endpoint", "_origin", "_pieces", "_request_id", "_run", "_started", "_url", "_whole")
+    __slots__ = ("_endpoint", "_formatter", "_origin", "_pieces", "_request_id", "_run", "_started", "_url", "_whole")
 
     def __init__(
         self,
         endpoint: TusEndpoint,
+        formatter: Formatter,
         whole: WholeRequest,
         run: Run,
         started: float,
@@ -135,6 +123,7 @@ class _Answer:
         pieces: Sequence[bytes],
     ) -> None:
         self._endpoint = endpoint
+        self._formatter = formatter
         self._whole = whole
         self._run = run
         self._started = started
@@ -168,9 +157,10 @@ class _Answer:
 
     def _headers(self, upload: Upload) -> HeaderList:
         endpoint = self._endpoint
-        outcome = Created(upload=upload, took_body=bool(self._pieces))
-        response = endpoint.protocols.tus.formatter.format_outcome(outcome, _CONTEXT, self._url + upload.id)
-        return [*response.headers, *endpoint.cors.headers(self._origin, False), (b"x-request-id", self._request_id)]
+        headers = self._formatter.created_headers(upload, self._url + upload.id, took_body=bool(self._pieces))
+        headers += endpoint.cors.headers(self._origin, False)
+        headers.append((b"x-request-id", self._request_id))
+        return headers
 
 
 def sending(status: int, headers: HeaderList, body: bytes = b"") -> ASGIApp:

@@ -14,13 +14,25 @@ from tusd_py.protocol.requests import Append, Head, Inspect, Terminate
 from tusd_py.protocol.responses import Response, ResponseContext
 from tusd_py.uploads.change_directly import DirectChanges, DirectOutcome, direct_changes
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.direct import UNUSUAL_HEADERS, DirectAnswers, Run, WholeRequest, failing, sending
+from tusd_py.web.direct import DirectAnswers, Run, WholeRequest, failing, sending
 from tusd_py.web.errors import to_refusal
 from tusd_py.web.tus import TusEndpoint
 
 log = logging.getLogger(__name__)
 _request_log = logging.getLogger("tusd_py.requests")
 
+#: A request with one of these is not ordinary: another method or protocol, a checksum, a final upload.
+_UNUSUAL_HEADERS = frozenset(
+    {
+        b"x-http-method-override",
+        b"upload-draft-interop-version",
+        b"upload-concat",
+        b"upload-checksum",
+        b"trailer",
+        b"expect",
+        b"transfer-encoding",
+    }
+)
 _CONTEXTS = {method: ResponseContext(method, method) for method in ("HEAD", "PATCH", "DELETE")}
 
 
@@ -60,7 +72,7 @@ class DirectChangeAnswers:
         if changes is None or _request_log.isEnabledFor(logging.DEBUG):
             return False
         headers = Headers(scope["headers"])
-        if b"tus-resumable" not in headers or headers.has_any(UNUSUAL_HEADERS):
+        if b"tus-resumable" not in headers or headers.has_any(_UNUSUAL_HEADERS):
             return False
         try:
             return self._begin(changes, headers, whole, run)

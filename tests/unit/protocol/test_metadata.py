@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tusd_py.protocol.errors import InvalidMetadata
-from tusd_py.protocol.metadata import find_value, format_metadata, parse_metadata
+from tusd_py.protocol.metadata import format_metadata, parse_metadata, read_metadata
 
 
 @pytest.mark.parametrize("header", [None, ""])
@@ -42,8 +42,12 @@ def test_format_metadata() -> None:
             format_metadata({key: b""})
 
 
-def test_find_value() -> None:
-    """One value is decoded without the others; None if the key is missing or its value is no base64."""
-    header = "name YQ==,empty, filename  , filetype dGV4dA==,broken !"
-    assert (b"a", b"", b"text") == tuple(find_value(header, key) for key in ("name", "empty", "filetype"))
-    assert find_value(header, "other") is find_value(header, "broken") is None
+def test_read_metadata() -> None:
+    """The values of ``parse_metadata``, which cannot be changed; what it refuses is refused each time."""
+    read = read_metadata("name YQ==,empty")
+    assert read == {"name": b"a", "empty": b""} and read is read_metadata("name YQ==,empty")
+    with pytest.raises(TypeError):
+        read["name"] = b"b"  # type: ignore[index]
+    for _ in range(2):
+        with pytest.raises(InvalidMetadata):
+            read_metadata("broken !")

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from tusd_py.model.account import Account, ApiKey, Session
-from tusd_py.model.principal import Role, Verb
+from tusd_py.model.principal import NO_LIMITS, PrincipalLimits, Role, Verb
 from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
@@ -82,6 +82,7 @@ def to_key(row: Sequence[Any]) -> ApiKey:
         expires_at=_to_time(found["expires_at"]),
         revoked_at=_to_time(found["revoked_at"]),
         last_used_at=_to_time(found["last_used_at"]),
+        limits=_to_limits(found["length_max"], found["types"]),
     )
 
 
@@ -97,7 +98,15 @@ def key_row(key: ApiKey) -> dict[str, object]:
         "expires_at": from_time(key.expires_at),
         "revoked_at": from_time(key.revoked_at),
         "last_used_at": from_time(key.last_used_at),
+        "length_max": key.limits.length_max,
+        "types": None if key.limits.types is None else " ".join(key.limits.types),
     }
+
+
+def _to_limits(length_max: int | None, types: str | None) -> PrincipalLimits:
+    if length_max is None and types is None:
+        return NO_LIMITS
+    return PrincipalLimits(length_max=length_max, types=None if types is None else tuple(types.split()))
 
 
 def to_roles(text: str) -> frozenset[Role]:

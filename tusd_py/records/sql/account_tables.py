@@ -44,7 +44,10 @@ class SessionRow(RecordsTable, table=True):
 
 
 class ApiKeyRow(RecordsTable, table=True):
-    """An API key. ``roles`` and ``verbs`` are words with spaces between them; without verbs the roles decide."""
+    """An API key. ``roles``, ``verbs`` and ``types`` are words with spaces between them.
+
+    Without verbs the roles decide, and without ``length_max`` or ``types`` the settings.
+    """
 
     __tablename__ = "api_keys"
     __table_args__ = (Index("ix_api_keys_owner", "owner", "id"),)
@@ -59,3 +62,5 @@ class ApiKeyRow(RecordsTable, table=True):
     expires_at: datetime | None = Field(sa_type=Instant)
     revoked_at: datetime | None = Field(sa_type=Instant)
     last_used_at: datetime | None = Field(sa_type=Instant)
+    length_max: int | None = Field(sa_type=BigInteger)
+    types: str | None = Field(sa_type=Text)

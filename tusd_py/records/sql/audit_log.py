@@ -101,6 +101,8 @@ class SqlAuditLog:
         await self.append([record])
         while count := (await self._write(ErasePerson(self._sql, subject, pseudonym))).count:
             changed += count
+        # How many: else another entry could be given this pseudonym, whose erasure is recorded.
+        await self.append([replace(record, reason=f"{changed} entries")])
         return changed
 
 

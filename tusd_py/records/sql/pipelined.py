@@ -172,7 +172,7 @@ class PipelinedReader(Reader):
             return None
         ids = {upload_id for op in finds for upload_id in op.ids}
         rows = self._pipelined.execute(self._statements.find, json_array(ids)).fetchall()
-        if has_finals(rows):
+        if any(op.with_parts for op in finds) and has_finals(rows):
             return None  # their parts are a second statement, which must see the same snapshot
         found = {upload.id: upload for upload in map(from_row, rows)}
         if len(found) < len(ids):

@@ -12,7 +12,6 @@ from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.quota_statements import QuotaStatements
 from tusd_py.records.sql.tables import to_microseconds
 
-_NOTHING = QuotaAmounts()
 #: Of each quota in the order of ``QuotaLimits``: its period in ``QuotaPeriods``, whether it is the first or the second
 #: number of a counter, and what of ``QuotaAmounts`` it limits.
 _DAY, _MONTH, _NOW = range(3)
@@ -34,94 +33,185 @@ class _Plan:
     subject: str
     periods: QuotaPeriods
     amounts: QuotaAmounts  # of the charge from now on
-    before: QuotaAmounts
+    growth: Sequence[int]  # ``amounts`` without those of the charge before
+    stored_before: int
     is_settled: bool
     own_limits: QuotaLimits | None
     taken_by: str = ""
 
 
-@dataclass(slots=True)
-class _Used:
-    """What one subject has used in some periods, and the limits that were set for it."""
+class _Counter:
+    """The two numbers of one subject in one period, during one transaction."""
 
-    counts: dict[str, list[int]]
-    limits: QuotaLimits | None
+    __slots__ = ("growth", "is_read", "used")
+
+    def __init__(self) -> None:
+        self.used = [0, 0]  # what the transaction has added, and what was there before once it ``is_read``
+        self.growth = [0, 0]  # what the transaction has added
+        self.is_read = False
+
+    def add(self, first: int, second: int) -> None:
+        used, growth = self.used, self.growth
+        used[0] += first
+        used[1] += second
+        growth[0] += first
+        growth[1] += second
+
+
+#: A quota, the numbers of a counter and which of the two it limits, what of ``QuotaAmounts`` it limits, and the limit.
+_Rule = tuple[Quota, list[int], int, int, int]
+
+
+class _Account:
+    """The counters of one subject for the charges of one day, and the limits that were set for it."""
+
+    __slots__ = ("_limits", "_rules", "counters", "limits")
+
+    def __init__(self, counters: Sequence[_Counter], limits: QuotaLimits | None) -> None:
+        self.counters = counters  # of the day, of the month, and of what exists now
+        self.limits = limits
+        self._limits: QuotaLimits | None = None  # for which ``_rules`` are
+        self._rules: Sequence[_Rule] = ()
+
+    def exhausted(self, growth: Sequence[int], limits: QuotaLimits) -> ExhaustedQuota | None:
+        """The quota that an upload with this ``growth`` would exceed."""
+        limits = self.limits or limits
+        if limits is not self._limits:
+            # Most charges of a transaction have the same limits, and few of the quotas have one.
+            self._limits, self._rules = limits, self._rules_of(limits)
+        for quota, used, number, amount, limit in self._rules:
+            if growth[amount] > 0 and used[number] + growth[amount] > limit:
+                return ExhaustedQuota(quota, limit, used[number])
+        return None
+
+    def _rules_of(self, limits: QuotaLimits) -> Sequence[_Rule]:
+        return [
+            (quota, self.counters[period].used, number, amount, limit)
+            for (quota, period, number, amount), limit in zip(_RULES, limits, strict=True)
+            if limit is not None
+        ]
 
 
 class QuotaBatch:
-    """The counters during one transaction: read once for each subject, and written once at its end.
+    """The ledger during one transaction: counters are read once for each subject, and written once at its end.
 
-    Creations that arrive together are mostly those of few subjects. The transaction holds the write lock, or that of
-    the subject, so that what was read stays true.
+    So are the charges of new uploads. Creations that arrive together are mostly those of few subjects. The transaction
+    holds the write lock, or that of the subject, so that what was read stays true.
     """
 
-    __slots__ = ("_growth", "_sql", "_used")
+    __slots__ = ("_accounts", "_charges", "_counters", "_locked", "_sql")
 
     def __init__(self, sql: QuotaStatements) -> None:
         self._sql = sql
-        self._used: dict[str, dict[QuotaPeriods, _Used]] = {}
-        self._growth: dict[tuple[str, str], list[int]] = {}
+        self._accounts: dict[tuple[str, QuotaPeriods], _Account] = {}
+        self._counters: dict[tuple[str, str], _Counter] = {}
+        self._locked: set[str] = set()
+        self._charges: list[dict[str, object]] = []
 
-    def used(self, connection: DatabaseConnection, subject: str, periods: QuotaPeriods) -> _Used:
-        of_subject = self._used.get(subject)
-        if of_subject is None:
-            # Two servers must not both take the last bytes.
-            connection.lock_keys([f"quota {subject}"])
-            of_subject = self._used[subject] = {}
-        found = of_subject.get(periods)
-        if found is None:
-            found = of_subject[periods] = self._read(connection, subject, periods)
-        return found
+    def account(self, connection: DatabaseConnection, subject: str, periods: QuotaPeriods) -> _Account:
+        """The account of ``subject``, as it is now."""
+        account = self._accounts.get((subject, periods))
+        if account is None:
+            account = self._accounts[subject, periods] = self._read(connection, subject, periods)
+        return account
 
-    def add(self, subject: str, period: str, first: int, second: int) -> None:
-        """Add to a counter. What reads it later in the transaction sees the sum."""
-        growth = self._growth.get((subject, period))
-        if growth is None:
-            self._growth[subject, period] = [first, second]
-        else:
-            growth[0] += first
-            growth[1] += second
-        for used in self._used.get(subject, {}).values():
-            count = used.counts.get(period)
-            if count is not None:
-                count[0] += first
-                count[1] += second
+    def counter(self, subject: str, period: str) -> _Counter:
+        """A counter to add to. What reads it later in the transaction sees the sum."""
+        counter = self._counters.get((subject, period))
+        if counter is None:
+            counter = self._counters[subject, period] = _Counter()
+        return counter
+
+    def add(self, subject: str, periods: QuotaPeriods, growth: Sequence[int]) -> None:
+        """Count a charge."""
+        more_bytes, more_files, more_stored, more_unfinished = growth
+        if more_bytes or more_files:
+            self.counter(subject, periods.day).add(more_bytes, more_files)
+            self.counter(subject, periods.month).add(more_bytes, more_files)
+        if more_stored or more_unfinished:
+            self.counter(subject, periods.now).add(more_stored, more_unfinished)
+
+    def charge_together(self, connection: DatabaseConnection, new: Sequence[QuotaRows]) -> bool:
+        """Charge new uploads without parts, and return whether that was possible; if not, nothing has changed.
+
+        If the sum of some charges fits into a quota, so does each of them: one look is enough for all.
+        """
+        totals: dict[tuple[str, QuotaPeriods], list[int]] = {}
+        limits = new[0].charge.limits
+        for each in new:
+            charge = each.charge
+            if charge.own_limits is not None or charge.limits is not limits:
+                return False
+            key = charge.subject, charge.periods
+            amounts, total = charge.amounts, totals.get(key)
+            if total is None:
+                totals[key] = list(amounts)
+            else:
+                total[0] += amounts.bytes
+                total[1] += amounts.files
+                total[2] += amounts.stored
+                total[3] += amounts.unfinished
+        for (subject, periods), total in totals.items():
+            if self.account(connection, subject, periods).exhausted(total, limits) is not None:
+                return False
+        for (subject, periods), total in totals.items():
+            self.add(subject, periods, total)
+        self._charges += [each.new_row(each.charge.amounts) for each in new]
+        return True
+
+    def add_charge(self, row: dict[str, object]) -> None:
+        """Write the charge of a new upload, which has no parts, before anything that may look at it."""
+        self._charges.append(row)
+
+    def flush_charges(self, connection: DatabaseConnection) -> None:
+        """Write the charges of new uploads."""
+        if self._charges:
+            connection.execute_many(self._sql.add, self._charges)
+            self._charges = []
 
     def flush(self, connection: DatabaseConnection) -> None:
-        """Write the counters, and forget what was read."""
+        """Write charges and counters, and forget what was read."""
+        self.flush_charges(connection)
         rows: list[dict[str, object]] = [
-            {"subject": subject, "period": period, "bytes": first, "files": second}
-            for (subject, period), (first, second) in self._growth.items()
-            if first or second
+            {"subject": subject, "period": period, "bytes": counter.growth[0], "files": counter.growth[1]}
+            for (subject, period), counter in self._counters.items()
+            if any(counter.growth)
         ]
-        self._growth.clear()
-        self._used.clear()
+        self._accounts.clear()
+        self._counters.clear()
         if rows:
             connection.execute_many(self._sql.count, rows)
 
-    def _read(self, connection: DatabaseConnection, subject: str, periods: QuotaPeriods) -> _Used:
+    def _read(self, connection: DatabaseConnection, subject: str, periods: QuotaPeriods) -> _Account:
+        if subject not in self._locked:
+            # Two servers must not both take the last bytes.
+            connection.lock_keys([f"quota {subject}"])
+            self._locked.add(subject)
         day, month, now = periods
-        counts, limits = {day: [0, 0], month: [0, 0], now: [0, 0]}, None
+        found: dict[str, Sequence[int]] = {}
+        limits = None
         values = {"subject": subject, "day": day, "month": month, "now": now}
         # In one statement, because it belongs to every creation.
         for period, *numbers in connection.execute(self._sql.used_and_limits, values):
             if period:
-                counts[period] = numbers[:2]
+                found[period] = numbers
             else:
                 limits = QuotaLimits(*numbers)
-        # What this transaction has already added is not in the database yet.
-        for period, count in counts.items():
-            if (growth := self._growth.get((subject, period))) is not None:
-                count[0] += growth[0]
-                count[1] += growth[1]
-        return _Used(counts, limits)
+        counters = [self.counter(subject, period) for period in periods]
+        for period, counter in zip(periods, counters, strict=True):
+            if not counter.is_read and period in found:
+                # What this transaction has already added is not in the database yet.
+                counter.used[0] += found[period][0]
+                counter.used[1] += found[period][1]
+            counter.is_read = True
+        return _Account(counters, limits)
 
 
 @dataclass(slots=True)
 class QuotaRows:
     """Checks a charge before its record is changed, and writes it after that, in the same transaction.
 
-    Without a ``batch`` its counters are written at once.
+    Without a ``batch`` its rows are written at once.
     """
 
     sql: QuotaStatements
@@ -132,33 +222,28 @@ class QuotaRows:
     def check(self, connection: DatabaseConnection) -> QuotaExhausted | None:
         """``QuotaExhausted`` if the charge would exceed a quota. Charges that fall or stay are never refused."""
         charge = self.charge
-        plan = self._plan = self._new_plan(connection) if charge.is_new else self._changed_plan(connection)
-        if plan is None:
-            return None
-        amounts, before, periods = plan.amounts, plan.before, plan.periods
-        if before is not _NOTHING and all(now <= was for now, was in zip(amounts, before, strict=True)):
-            return None
         batch = self.batch or QuotaBatch(self.sql)
-        used = batch.used(connection, plan.subject, periods)
-        limits = used.limits or charge.limits.overlaid(plan.own_limits)
-        for (quota, period, number, amount), limit in zip(_RULES, limits, strict=True):
-            if limit is None:
-                continue
-            more = amounts[amount] - before[amount]
-            count = used.counts[periods[period]][number]
-            if more > 0 and count + more > limit:
-                refused = QuotaExhausted(f"{quota} of {plan.subject}")
-                refused.exhausted = ExhaustedQuota(quota, limit, count)
-                return refused
-        return None
+        if charge.parts or not charge.is_new:
+            batch.flush_charges(connection)
+        plan = self._plan = self._new_plan(connection) if charge.is_new else self._changed_plan(connection)
+        if plan is None or not any(more > 0 for more in plan.growth):
+            return None
+        account = batch.account(connection, plan.subject, plan.periods)
+        exhausted = account.exhausted(plan.growth, charge.limits.overlaid(plan.own_limits))
+        if exhausted is None:
+            return None
+        refused = QuotaExhausted(f"{exhausted.quota} of {plan.subject}")
+        refused.exhausted = exhausted
+        return refused
 
     def write(self, connection: DatabaseConnection) -> None:
         """Write the charge and count it."""
         plan, charge, sql = self._plan, self.charge, self.sql
         if plan is None:
             return
+        batch = self.batch or QuotaBatch(sql)
         if charge.is_new:
-            connection.execute(sql.add, self._row(plan))
+            batch.add_charge(self.new_row(plan.amounts))
             if charge.parts:
                 connection.execute(sql.take, {"final_id": charge.upload_id, "ids": json.dumps(charge.parts)})
         else:
@@ -167,16 +252,9 @@ class QuotaRows:
                 connection.execute(sql.free, {"final_id": charge.upload_id})
             elif plan.is_settled:
                 connection.execute(sql.settle_parts, {"final_id": charge.upload_id})
-        batch = self.batch or QuotaBatch(sql)
-        if charge.has_ended and plan.taken_by and plan.before.stored:
+        if charge.has_ended and plan.taken_by and plan.stored_before:
             self._pass_on(connection, batch, plan)
-        subject, (day, month, now) = plan.subject, plan.periods
-        more_bytes, more_files, more_stored, more_unfinished = map(int.__sub__, plan.amounts, plan.before)
-        if more_bytes or more_files:
-            batch.add(subject, day, more_bytes, more_files)
-            batch.add(subject, month, more_bytes, more_files)
-        if more_stored or more_unfinished:
-            batch.add(subject, now, more_stored, more_unfinished)
+        batch.add(plan.subject, plan.periods, plan.growth)
         if self.batch is None:
             batch.flush(connection)
 
@@ -184,12 +262,12 @@ class QuotaRows:
         """Count the bytes of a part, which is deleted, for its final upload, which still has them."""
         values: dict[str, object] = {
             "final_id": plan.taken_by,
-            "more_stored": plan.before.stored,
+            "more_stored": plan.stored_before,
             "deletes_rejected": int(self.charge.deletes_rejected),
         }
         found = connection.execute(self.sql.store_with_final, values).fetchone()
         if found is not None:
-            batch.add(found[0], plan.periods.now, plan.before.stored, 0)
+            batch.counter(found[0], plan.periods.now).add(plan.stored_before, 0)
 
     @property
     def _key(self) -> dict[str, object]:
@@ -201,7 +279,7 @@ class QuotaRows:
             # A parallel upload counts once: the parts are charged already, those of another final upload are not free.
             values: dict[str, object] = {"ids": json.dumps(charge.parts)}
             amounts = _without_parts(amounts, connection.execute(self.sql.sum_untaken, values).fetchall()[0])
-        return _Plan(charge.subject, charge.periods, amounts, _NOTHING, charge.is_settled, charge.own_limits)
+        return _Plan(charge.subject, charge.periods, amounts, amounts, 0, charge.is_settled, charge.own_limits)
 
     def _changed_plan(self, connection: DatabaseConnection) -> _Plan | None:
         """``None`` for an upload from before quotas were switched on, or whose charge is forgotten."""
@@ -213,32 +291,34 @@ class QuotaRows:
         if amounts.bytes:
             values: dict[str, object] = {"final_id": charge.upload_id}
             amounts = _without_parts(amounts, connection.execute(self.sql.sum_taken, values).fetchall()[0])
+        growth = (amounts.bytes - before, 0, amounts.stored - stored, amounts.unfinished - unfinished)
         return _Plan(
             subject,
             QuotaPeriods(day, month),
-            # A file is counted when it is created, and not again.
-            amounts._replace(files=0),
-            QuotaAmounts(before, 0, stored, unfinished),
+            amounts,
+            growth,  # a file is counted when it is created, and not again
+            stored,
             bool(is_settled) or charge.is_settled,
             charge.own_limits if charge.has_request else _from_json(own_limits),
             taken_by,
         )
 
-    def _row(self, plan: _Plan) -> dict[str, object]:
-        amounts, periods = plan.amounts, plan.periods
+    def new_row(self, amounts: QuotaAmounts) -> dict[str, object]:
+        """The row of a new charge of ``amounts``."""
+        charge, periods = self.charge, self.charge.periods
         return {
-            "upload_id": self.charge.upload_id,
-            "created_at": to_microseconds(self.charge.created_at),
-            "subject": plan.subject,
+            "upload_id": charge.upload_id,
+            "created_at": to_microseconds(charge.created_at),
+            "subject": charge.subject,
             "day": periods.day,
             "month": periods.month,
             "bytes": amounts.bytes,
             "files": amounts.files,
             "stored": amounts.stored,
             "unfinished": amounts.unfinished,
-            "is_settled": plan.is_settled,
+            "is_settled": charge.is_settled,
             "taken_by": "",
-            "own_limits": "" if plan.own_limits is None else _to_json(plan.own_limits),
+            "own_limits": "" if charge.own_limits is None else _to_json(charge.own_limits),
         }
 
 

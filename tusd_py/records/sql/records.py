@@ -20,7 +20,7 @@ from tusd_py.records.sql.group_commit import Callback, ResultCallback
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
-from tusd_py.records.sql.rows import inserted_row, to_row
+from tusd_py.records.sql.rows import to_row
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.search import SearchStatements, rows_to_examine, search_query, select_page
 from tusd_py.records.sql.statements import Statements
@@ -68,22 +68,25 @@ class SqlRecords:
     def _insertion(self, upload: Upload, effects: Effects) -> RecordChange:
         return RecordChange(
             self._sql.insert,
-            inserted_row(upload),
+            {},
             RecordExists(f"upload {upload.id} is already recorded"),
             durable=upload.is_complete,
             add_part=self._sql.insert_part,
             effects=None if effects is NO_EFFECTS else self._effect_rows(upload, effects),
             quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
             grant=grant_rows(self._grant_sql, effects) if upload.grant else None,
+            new=upload,
         )
 
     def begin_insert(self, upload: Upload, effects: Effects, on_done: OnDone) -> None:
         """See ``DirectRecords``."""
         assert not upload.parts and not upload.token, "only plain creations are direct"
-        self._begin_write(self._insertion(upload, effects), Callback(on_done))
+        change = self._insertion(upload, effects)
+        change.is_plain = change.effects is None and change.grant is None
+        self._begin_write(change, Callback(on_done))
 
-    async def find(self, upload_id: str) -> Upload | None:
-        found: Upload | None = (await self._read(FindByIds((upload_id,))))[0]
+    async def find(self, upload_id: str, *, with_parts: bool = True) -> Upload | None:
+        found: Upload | None = (await self._read(FindByIds((upload_id,), with_parts)))[0]
         return found
 
     def begin_find(self, upload_id: str, on_found: OnFound) -> None:
@@ -94,8 +97,8 @@ class SqlRecords:
 
         self._begin_read(FindByIds((upload_id,)), ResultCallback(on_read))
 
-    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
-        return await self._read(FindByIds(tuple(upload_ids))) if upload_ids else []
+    async def find_all(self, upload_ids: Sequence[str], *, with_parts: bool = True) -> list[Upload | None]:
+        return await self._read(FindByIds(tuple(upload_ids), with_parts)) if upload_ids else []
 
     async def update(self, before: Upload, after: Upload, effects: Effects = NO_EFFECTS) -> Upload:
         saved, change = self._update(before, after, effects)

@@ -48,18 +48,19 @@ def inserted_row(upload: Upload) -> dict[str, object]:
 
 def to_row(upload: Upload, token: int) -> dict[str, object]:
     """The row of ``upload`` by column name, as the driver takes it, with ``token`` instead of the upload's own."""
+    created_at = to_microseconds(upload.created_at)
     return {
         "id": upload.id,
-        "kind": str(upload.kind),
-        "status": str(upload.status),
+        "kind": upload.kind.value,
+        "status": upload.status.value,
         "length": upload.length,
         "offset": upload.offset,
         "token": token,
         "metadata_header": upload.metadata_header,
         "concat_header": upload.concat_header,
         "owner": upload.owner,
-        "created_at": to_microseconds(upload.created_at),
-        "updated_at": to_microseconds(upload.updated_at),
+        "created_at": created_at,
+        "updated_at": created_at if upload.updated_at is upload.created_at else to_microseconds(upload.updated_at),
         "expires_at": None if upload.expires_at is None else to_microseconds(upload.expires_at),
         "completed_at": None if upload.completed_at is None else to_microseconds(upload.completed_at),
         "history": _format_history(upload.history),

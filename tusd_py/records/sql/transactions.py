@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from tusd_py.contracts.job_queue import LeaseLost
@@ -21,7 +22,7 @@ from tusd_py.records.sql.grant_rows import GrantRows
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaBatch, QuotaRows
-from tusd_py.records.sql.rows import COLUMNS, from_row, spend_as_if_found
+from tusd_py.records.sql.rows import COLUMNS, from_row, inserted_row, spend_as_if_found
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
 
@@ -56,9 +57,13 @@ class WriteOp(Protocol):
 
 @frozen()
 class FindByIds:
-    """Reads the uploads with these ids, in this order, ``None`` for those not recorded."""
+    """Reads the uploads with these ids, in this order, ``None`` for those not recorded.
+
+    Without ``with_parts`` final uploads may lack their parts: then it is one statement for every id.
+    """
 
     ids: Sequence[str]
+    with_parts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,9 @@ class Writer:
 
     def run_batch(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
         """Apply ``ops`` in this order; return a result or an exception for each."""
+        for op in ops:
+            if type(op) is RecordChange and op.new is not None:
+                op.values, op.new = inserted_row(op.new), None
         return _together_or_apart(self._connection, ops, self._transact)
 
     def _transact(self, ops: Sequence[WriteOp], apart: bool) -> list[WriteResult | Exception]:
@@ -112,21 +120,39 @@ class Writer:
 
 
 def _apply_together(connection: DatabaseConnection, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
-    """Apply ``ops`` in this order. Their charges to quotas are counted together."""
+    """Apply ``ops`` in this order. Plain insertions are one statement, and charges to quotas are counted together."""
     results: list[WriteResult | Exception] = []
     batch: QuotaBatch | None = None
-    for op in ops:
-        if isinstance(op, RecordChange):
-            if op.quota is not None:
-                batch = batch or QuotaBatch(op.quota.sql)
+    for is_plain, group in groupby(ops, _is_plain):
+        changes = list(group)
+        quotas = [op.quota for op in changes if isinstance(op, RecordChange) and op.quota is not None]
+        if quotas and batch is None:
+            batch = QuotaBatch(quotas[0].sql)
+        if is_plain and (not quotas or (batch is not None and batch.charge_together(connection, quotas))):
+            results += _insert_together(connection, changes)
+            continue
+        for op in changes:
+            if isinstance(op, RecordChange):
                 results.append(op.apply(connection, batch))
                 continue
-        elif batch is not None:
-            batch.flush(connection)  # it may look at the counters
-        results.append(op.apply(connection))
+            if batch is not None:
+                batch.flush(connection)  # it may look at the counters
+            results.append(op.apply(connection))
     if batch is not None:
         batch.flush(connection)
     return results
+
+
+def _is_plain(op: WriteOp) -> bool:
+    return type(op) is RecordChange and op.is_plain
+
+
+def _insert_together(connection: DatabaseConnection, ops: Sequence[Any]) -> list[WriteResult | Exception]:
+    """Insert the rows of plain insertions. Raises ``ValueError``, as for a faulty row, if one of them exists."""
+    if connection.execute_many(ops[0].statement, [op.values for op in ops]) < len(ops):
+        # They run again, apart.
+        raise ValueError("a row exists already")
+    return [_CHANGED] * len(ops)
 
 
 class Reader:
@@ -146,10 +172,13 @@ class Reader:
 
     def _transact(self, ops: Sequence[ReadOp], apart: bool) -> list[list[Any] | Exception]:
         with self._connection.reading():
-            ids = {upload_id for op in ops if isinstance(op, FindByIds) for upload_id in op.ids}
-            found = (
-                {upload.id: upload for upload in self._select(self._statements.find, json_array(ids))} if ids else {}
-            )
+            finds = [op for op in ops if isinstance(op, FindByIds)]
+            ids = {upload_id for op in finds for upload_id in op.ids}
+            found: Mapping[str, Upload] = {}
+            if ids:
+                with_parts = {upload_id for op in finds if op.with_parts for upload_id in op.ids}
+                uploads = self._select(self._statements.find, json_array(ids), with_parts)
+                found = {upload.id: upload for upload in uploads}
             if len(found) < len(ids):
                 spend_as_if_found(len(ids) - len(found))
             if apart:
@@ -165,9 +194,14 @@ class Reader:
             return op.read(self._connection)
         return [op.read(row) for row in self._connection.execute(op.statement, op.values)]
 
-    def _select(self, statement: str, values: dict[str, object]) -> list[Upload]:
+    def _select(
+        self, statement: str, values: dict[str, object], with_parts: Collection[str] | None = None
+    ) -> list[Upload]:
+        """The uploads that a statement selects, with their parts: all of them, or those with these ids."""
         rows = self._connection.execute(statement, values).fetchall()
         finals = [row[_ID] for row in rows if row[_KIND] == Kind.FINAL]
+        if with_parts is not None:
+            finals = [upload_id for upload_id in finals if upload_id in with_parts]
         parts: dict[str, list[str]] = {upload_id: [] for upload_id in finals}
         if finals:
             for final_id, part_id in self._connection.execute(self._statements.parts_of, json_array(finals)):
@@ -254,6 +288,9 @@ class RecordChange:
     quota: QuotaRows | None = None
     grant: GrantRows | None = None
     replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
+    is_plain: bool = False  # inserts a row with nothing else but perhaps the charge of an upload without parts
+    #: The upload of which the writer makes ``values``: one after the other, while the code is in the caches.
+    new: Upload | None = None
 
     def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> WriteResult | RecordsError:
         if self.part_uses is not None and (overused := self.part_uses.check(connection)) is not None:

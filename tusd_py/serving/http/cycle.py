@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +19,7 @@ BUFFERED_BYTES_MAX = 256 * 1024
 # RFC 9110, 5.1 and 5.5: names are tokens; values have no control characters but tabs.
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
+_join_field = b": ".join
 #: Headers that change how a response is sent.
 _SPECIAL = frozenset({b"connection", b"transfer-encoding"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -72,7 +73,7 @@ class Cycle(RequestResponseCycle):
         """The pieces that wait for ``receive``."""
         return list(self.pieces)
 
-    def respond_directly(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    def respond_directly(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         """As ``respond``, without a body. Then the body of the request is not wanted any more."""
         if not self.respond(status, headers, b""):
             return False
@@ -180,38 +181,29 @@ class Cycle(RequestResponseCycle):
     def _has_message(self) -> bool:
         return bool(self.pieces) or (self.is_complete and self.more_body)
 
-    def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+    def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a whole response with one write and no check that is made twice. Return whether it was sent.
 
         ``send`` does the same with two messages and twice the time, and handles every other case.
         """
         if self.response_started or self.disconnected or self.flow.write_paused or not self.keep_alive:
             return False
-        lines = [STATUS_LINE[status]]
-        count = 1
-        length = None
-        for name, value in self.default_headers:
-            lines += (name, b": ", value, b"\r\n")
-            count += 1
-        for name, value in headers:
-            if name in _SPECIAL or not _is_token(name):
-                return False
-            if name == b"content-length":
-                length = value
-            lines += (name, b": ", value, b"\r\n")
-            count += 1
+        names = tuple([name for name, _ in headers])
+        if not _are_plain(names):
+            return False
         has_body = status not in (204, 304) and self.scope["method"] != "HEAD"
+        length = headers[names.index(b"content-length")][1] if b"content-length" in names else None
         if self.access_log or (has_body and length != b"%d" % len(body)) or (body and not has_body):
             return False
-        lines += (b"\r\n", body) if body else (b"\r\n",)
-        response = b"".join(lines)
-        head = response[: len(response) - len(body)] if body else response
+        defaults = self.default_headers
+        lines = b"\r\n".join([*map(_join_field, headers), b"\r\n"])
+        head = STATUS_LINE[status] + _render(tuple(defaults)) + lines
         # All values at once. A line end within a value would begin another header.
-        if len(head) - len(head.translate(None, _CONTROLS)) != 2 * (count + 1):
+        if len(head) - len(head.translate(None, _CONTROLS)) != 2 * (len(names) + len(defaults) + 2):
             return False
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        self.transport.write(response)
+        self.transport.write(head + body if body else head)
         self.message_event.set()
         self.on_response()
         return True
@@ -238,6 +230,17 @@ class Cycle(RequestResponseCycle):
 
 
 @lru_cache(maxsize=256)
-def _is_token(name: bytes) -> bool:
-    """Whether ``name`` is a valid name of a header, in lower case."""
-    return _TOKEN.fullmatch(name) is not None and name == name.lower()
+def _are_plain(names: tuple[bytes, ...]) -> bool:
+    """Whether these are valid names of headers, in lower case, none of which changes how the response is sent.
+
+    Responses have few combinations of names.
+    """
+    return _SPECIAL.isdisjoint(names) and all(
+        _TOKEN.fullmatch(name) is not None and name == name.lower() for name in names
+    )
+
+
+@lru_cache(maxsize=2)
+def _render(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The lines of the headers that all responses have; they change once a second."""
+    return b"".join(_join_field(header) + b"\r\n" for header in headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.client import Conflict, MultipartMissing, ObjectMissing, Refused, S3Client
 from tusd_py.storage.s3.layout import Keys
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +78,8 @@ class LazyCapabilities:
                     is_exclusive=self.settled.get("is_exclusive", found.is_exclusive),
                 )
                 self.client.copies_parts = self._found.copies_parts
+                extra = {"copies_parts": self._found.copies_parts, "conditional_writes": self._found.is_exclusive}
+                log.info("object store examined", extra=extra)
             return self._found
 
 

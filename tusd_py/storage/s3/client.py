@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
 from tusd_py.storage.s3.part_transport import PartTransport, tls_context
-from tusd_py.storage.s3.refusals import describe, describe_local
+from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -117,8 +117,7 @@ class S3Client:
                 failure = error
                 if attempt < _ATTEMPTS:
                     await _pause(attempt)
-        reason = f"S3 cannot be reached: {type(failure).__name__} at {_host(client)}"
-        raise StoreUnavailable(": ".join(filter(None, (reason, describe_local(failure))))) from None
+        raise StoreUnavailable(describe_failure(failure, _host(client))) from None
 
     async def send_part(
         self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
@@ -134,7 +133,7 @@ class S3Client:
             try:
                 answer = await self._parts.put(url, pieces, headers)
             except (TransportError, OSError, TimeoutError) as error:
-                failure: StoreError = StoreUnavailable(f"S3 cannot be reached: {type(error).__name__}")
+                failure: StoreError = StoreUnavailable(describe_failure(error, _host(self._client)))
             else:
                 if answer.etag:
                     return answer.etag

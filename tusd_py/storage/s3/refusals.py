@@ -76,7 +76,7 @@ def _skew(response: Mapping[str, Any]) -> str:
     return f" by {seconds / 60:.0f} minutes" if seconds >= _SKEW_NAMED_SECONDS else ""
 
 
-#: Why no request can be made, by the name of botocore's exception.
+#: Why no request was made, or what the answer means, by the name of botocore's exception.
 _LOCAL: Mapping[str, str] = {
     "NoCredentialsError": "there are no credentials: set s3.access_key and s3.secret_key, or those of the environment",
     "PartialCredentialsError": "the credentials are incomplete: set both s3.access_key and s3.secret_key",
@@ -84,8 +84,20 @@ _LOCAL: Mapping[str, str] = {
     "InvalidRegionError": "s3.region is not the name of a region",
     "ParamValidationError": "s3.bucket or another setting of [s3] has an invalid value",
     "ResponseParserError": "what answers there is not S3: check s3.endpoint_url",
-    "SSLError": "its certificate is not trusted, or it does not speak TLS: check s3.endpoint_url",
+    "SSLError": "its certificate is not trusted, or it does not speak TLS: check s3.endpoint_url (https by default)",
 }
+
+
+#: Of these the service knows nothing: no request was sent.
+_UNSENT = frozenset({"NoCredentialsError", "PartialCredentialsError", "ParamValidationError"})
+
+
+def describe_failure(error: Exception, host: str) -> str:
+    """Why a request to ``host`` failed without a response of S3, and what to change."""
+    reason = describe_local(error)
+    if type(error).__name__ in _UNSENT:
+        return reason
+    return ": ".join(filter(None, (f"S3 cannot be reached: {type(error).__name__} at {host}", reason)))
 
 
 def describe_local(error: Exception) -> str:

@@ -17,7 +17,7 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.ids import known_id
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.text import valid_unicode
-from tusd_py.model.upload import Upload
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.errors import AccessDenied, UploadNotFound
 from tusd_py.uploads.ports import Ports
@@ -128,7 +128,9 @@ class Call:
     async def visible_upload(self, upload_id: str) -> Upload:
         """The upload, if the principal may inspect it. Raises the same ``ApiError`` for foreign and unknown ones."""
         known = known_id(upload_id)
-        upload = None if known is None else await self.ports.records.find(known)
+        upload = None if known is None else await self.ports.records.find(known, with_parts=False)
+        if upload is not None and upload.kind is Kind.FINAL and self.may(Verb.INSPECT, upload):
+            upload = await self.ports.records.find(upload.id)
         if upload is None or not self.may(Verb.INSPECT, upload):
             if self.policy is not None and self.ports.audit is not None:
                 actor = AuditActor.of(self.principal, self.address)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
 
+from tusd_py.model.principal import TYPE_PATTERN
 from tusd_py.model.text import valid_unicode
 from tusd_py.web.api.cursors import NUMBER_MAX
 from tusd_py.web.api.problems import ApiError
@@ -54,6 +55,13 @@ class JsonBody:
         if len(values) > items_max:
             raise ApiError(400, f"{name} may have at most {items_max} entries")
         return [_checked(name, value, _TEXT_CHARACTERS_MAX) for value in values]
+
+    def media_types(self, name: str, default: Sequence[str] | None = None, *, items_max: int) -> tuple[str, ...]:
+        """A list of media types, which may have wildcards."""
+        values = self.texts(name, default, items_max=items_max)
+        if not all(TYPE_PATTERN.fullmatch(value) for value in values):
+            raise ApiError(400, f"{name} must be a list of media types such as image/png or image/*")
+        return tuple(values)
 
     def text_map(self, name: str, default: Mapping[str, str] | None = None, *, items_max: int = 100) -> dict[str, str]:
         """An object whose members are texts."""

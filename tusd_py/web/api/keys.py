@@ -10,7 +10,7 @@ from tusd_py.access.api_keys import METHOD, new_key
 from tusd_py.contracts.accounts import ApiKeys
 from tusd_py.model.account import ApiKey
 from tusd_py.model.audit import AuditKind
-from tusd_py.model.principal import ASSIGNABLE_ROLES, Role, Verb
+from tusd_py.model.principal import ASSIGNABLE_ROLES, NO_LIMITS, TYPES_MAX, PrincipalLimits, Role, Verb
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.views import key_view
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
@@ -42,7 +42,7 @@ async def make_key(call: Call) -> object:
     if principal.method == METHOD:
         raise AccessDenied  # a key that leaks must not make others, which would outlive it
     call.ensure_not_limited("a key")
-    body = (await call.json()).only("label", "owner", "roles", "verbs", "expires_at")
+    body = (await call.json()).only("label", "owner", "roles", "verbs", "length_max", "types", "expires_at")
     owner = body.text("owner", principal.subject, characters_max=_OWNER_CHARACTERS_MAX)
     if not owner or not owner.isprintable():
         raise ApiError(400, "owner must be text of printable characters")
@@ -55,7 +55,15 @@ async def make_key(call: Call) -> object:
     if expires_at is not None and expires_at <= now:
         raise ApiError(400, "expires_at must be in the future")
     label = body.text("label", "", characters_max=_LABEL_CHARACTERS_MAX)
-    key, text = new_key(owner=owner, label=label, roles=roles, verbs=verbs, now=now, expires_at=expires_at)
+    if body.texts("types", ["*/*"]) == []:
+        raise ApiError(400, "types must name at least one media type")
+    limits = PrincipalLimits(
+        length_max=body.number("length_max", least=1) if "length_max" in body else None,
+        types=body.media_types("types", items_max=TYPES_MAX) if "types" in body else None,
+    )
+    key, text = new_key(
+        owner=owner, label=label, roles=roles, verbs=verbs, now=now, expires_at=expires_at, limits=limits
+    )
     await keys.add(key, call.audit("create", AuditKind.KEY, key.id))
     return {**key_view(key), "key": text}
 
@@ -63,7 +71,7 @@ async def make_key(call: Call) -> object:
 async def revoke_key(call: Call) -> object:
     """Revoke a key of the client; administrators may revoke every key. Others do not exist for the client.
 
-    A key that is restricted to some verbs revokes only itself: else one that leaks would end all others.
+    A key that is restricted revokes only itself: else one that leaks would end all others.
     """
     keys, key_id = _keys(call), call.path("key_id")
     key = await keys.find(key_id) if key_id.isascii() and key_id.isalnum() else None
@@ -75,7 +83,8 @@ async def revoke_key(call: Call) -> object:
 
 def _may_see(call: Call, key: ApiKey) -> bool:
     principal = call.principal
-    is_own = key.owner == principal.subject and (principal.verbs is None or key.id == principal.credential)
+    is_restricted = principal.method == METHOD and (principal.verbs is not None or principal.limits != NO_LIMITS)
+    is_own = key.owner == principal.subject and (not is_restricted or key.id == principal.credential)
     return is_own or call.may(Verb.OPERATE)
 
 

@@ -28,7 +28,7 @@ from tusd_py.web.api.problems import ApiError
 from tusd_py.web.request_body import EMPTY_BODY
 
 _ORIGIN = re.compile(r"https?://[a-z0-9._-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
-_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+*-]{1,127}/[A-Za-z0-9!#$&^_.+*-]{1,127}", re.ASCII)
+_TYPES_MAX = 20
 _EXPIRY_SECONDS = 3600
 
 
@@ -103,7 +103,7 @@ async def make_for_upload(call: Call) -> object:
         parse_metadata(header)
         if len(header) > call.ports.policy.limits.metadata_bytes_max:
             raise ApiError(400, f"metadata may have {call.ports.policy.limits.metadata_bytes_max} bytes as a header")
-    types = _matching(body, "types", _TYPE, "media types such as image/png or image/*")
+    types = body.media_types("types", [], items_max=_TYPES_MAX)
     ensure_types_within(call.principal, types)
     ensure_type_named(call.principal, metadata)
     terms = LinkTerms(
@@ -161,15 +161,11 @@ def _length_max(call: Call, body: JsonBody) -> int | None:
     return limits.length_max or None
 
 
-def _matching(body: JsonBody, name: str, pattern: re.Pattern[str], expected: str) -> tuple[str, ...]:
-    texts = body.texts(name, [], items_max=20)
-    if not all(pattern.fullmatch(text) for text in texts):
-        raise ApiError(400, f"{name} must be a list of {expected}")
-    return tuple(texts)
-
-
 def _origins(body: JsonBody) -> tuple[str, ...]:
-    return _matching(body, "origins", _ORIGIN, "origins in lower case such as https://example.com")
+    texts = body.texts("origins", [], items_max=20)
+    if not all(_ORIGIN.fullmatch(text) for text in texts):
+        raise ApiError(400, "origins must be a list of origins in lower case such as https://example.com")
+    return tuple(texts)
 
 
 def page_owner(call: Call) -> str:

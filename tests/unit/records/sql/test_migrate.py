@@ -85,6 +85,7 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0018",
         "0019",
         "0020",
+        "0021",
     ]
 
     records = (await SqlDatabase.open(url)).records

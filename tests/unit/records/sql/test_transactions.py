@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tusd_py.contracts.records import RecordExists, RecordsFull, RecordsUnavailable
-from tusd_py.model.upload import Upload
+from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.rows import inserted_row
 from tusd_py.records.sql.sqlite import SqliteConnection, open_engine
@@ -213,3 +214,27 @@ def test_no_transaction_stays_open_after_a_fault(database: Database) -> None:
     database.writer.run_batch([database.adding(an_upload("big", length=2**63))])
     with closing(sqlite3.connect(database.path, timeout=0)) as other, other:
         other.execute("DELETE FROM uploads")
+
+
+class TestFindByIds:
+    def test_without_parts_a_final_upload_costs_what_an_unknown_id_does(self, database: Database) -> None:
+        """One statement for either: the time of a refusal does not tell a foreign final upload from none."""
+        row = replace(an_upload("f"), kind=Kind.FINAL)
+        parts = [{"final_id": "f", "part_id": part_id, "position": place} for place, part_id in enumerate("pq")]
+        add_part = database.statements.insert_part
+        database.writer.run_batch([database.adding(each) for each in (an_upload("p"), an_upload("q"))])
+        database.writer.run_batch([replace(database.adding(row), parts=parts, add_part=add_part)])
+        statements: list[str] = []
+        assert database.connection._driver is not None
+        database.connection._driver.set_trace_callback(statements.append)
+        seen = []
+        for op in (FindByIds(("f",), False), FindByIds(("unknown",), False), FindByIds(("f",)), FindByIds(("p",))):
+            statements.clear()
+            database.reader.run_batch([op])
+            seen.append(len([each for each in statements if each.startswith("SELECT")]))
+        assert seen == [1, 1, 2, 1]
+        for ops, parts_seen in (([True, False], ("p", "q")), ([False], ())):
+            found = database.reader.run_batch([FindByIds(("f",), each) for each in ops])
+            assert [upload.parts for each in found if isinstance(each, list) for upload in each] == [parts_seen] * len(
+                ops
+            )

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from tusd_py.storage.s3.refusals import describe, describe_local
+from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
 
 
 def refusal(code: str, status: int, headers: Mapping[str, str] | None = None, **more: str) -> Mapping[str, object]:
@@ -70,6 +70,18 @@ def test_clock_skew_is_measured() -> None:
     assert sentence == "the clock of this machine differs from that of S3 by 42 minutes: set the clock"
     unknown = describe(refusal("RequestTimeTooSkewed", 403, {"date": "yesterday"}), "put_object", "mine")
     assert unknown == "the clock of this machine differs from that of S3: set the clock"
+
+
+def test_failures_without_a_response() -> None:
+    """The host is named if it was asked."""
+    from botocore import exceptions
+
+    unsent = describe_failure(exceptions.NoCredentialsError(), "s3.example.com")
+    assert unsent == "there are no credentials: set s3.access_key and s3.secret_key, or those of the environment"
+    silent = describe_failure(TimeoutError(), "s3.example.com")
+    assert silent == "S3 cannot be reached: TimeoutError at s3.example.com"
+    untrusted = describe_failure(exceptions.SSLError(endpoint_url="", error=""), "s3.example.com")
+    assert untrusted.startswith("S3 cannot be reached: SSLError at s3.example.com: its certificate is not trusted")
 
 
 def test_exceptions_of_the_library_are_known() -> None:

@@ -244,7 +244,7 @@ class LateRecords(FailingRecords):
         self.go.set()
         self.invoked = 0
 
-    async def find_all(self, upload_ids: Sequence[str]) -> list[Upload | None]:
+    async def find_all(self, upload_ids: Sequence[str], *, with_parts: bool = True) -> list[Upload | None]:
         found = await super().find_all(upload_ids)
         self.invoked += 1
         await self.go.wait()

@@ -21,11 +21,18 @@ export function showRefused(name, refusal) {
   document.getElementById('refused').hidden = false
 }
 
+// Of a login, a code or a link the page's own sentence says everything; the server's has details about files only.
+const WITHOUT_DETAILS = /^ERR_(LOGIN_REFUSED|TOO_MANY_LOGINS|TOO_MANY_GUESSES|CODE_\w+|LINK_\w+|UNAUTHENTICATED)$/
+
 // In other languages than English the page's own sentence stands before the server's, which has the details.
 export function reasonOf({ code, sentence }) {
   const reason = document.createDocumentFragment()
   const quota = quotaIn(code, sentence)
   const own = texts.refusals[code]
+  if (own && WITHOUT_DETAILS.test(code)) {
+    reason.append(own)
+    return reason
+  }
   if (own) reason.append(`${own} `)
   if (quota) {
     reason.append(quota)
