@@ -180,15 +180,27 @@ class ProxiedStorm(Storm):
         return uploads
 
     def _check_store(self) -> None:
-        """Records and bytes agree, and nothing is stored that belongs to no upload."""
-        found = subprocess.run(
-            [sys.executable, "-m", "tusd_py", "fsck", "--data-dir", str(self.data_dir)],
+        """Records and bytes agree. After the janitor no object and no part is left that belongs to no upload."""
+        self._run("fsck")
+        if self.s3 is None:
+            return
+        self._run("s3", "janitor", "--older-than", "1s", "--delete")
+        assert "" == self._run("s3", "janitor", "--older-than", "1s", "--json")
+        listed = self.s3.client().list_multipart_uploads(Bucket=self.s3_settings["S3__BUCKET"]).get("Uploads", ())
+        complete = {one for one in self.sent if any(one in each["Key"] for each in listed)}
+        assert not complete, f"multipart uploads of complete uploads: {complete}"
+
+    def _run(self, *command: str) -> str:
+        """The output of a command with the servers' settings, which has to succeed."""
+        run = subprocess.run(
+            [sys.executable, "-m", "tusd_py", *command, "--data-dir", str(self.data_dir)],
             env=self.environment(),
             capture_output=True,
             text=True,
             check=False,
         )
-        assert 0 == found.returncode, found.stdout + found.stderr
+        assert 0 == run.returncode, run.stdout + run.stderr
+        return run.stdout
 
     def __str__(self) -> str:
         return (

@@ -6,13 +6,15 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
+from tusd_py.storage.s3.part_transport import PartTransport, tls_context
 from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
@@ -28,6 +30,9 @@ _DELAY_SECONDS_MAX = 20
 #: A store that takes bytes more slowly than this is down.
 _BYTES_PER_SECOND_MIN = 64 * 1024
 _CONNECTIONS_MAX = 64
+#: The signature of a part is valid for this long.
+_PART_URL_SECONDS = 3600
+_CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
 _CHANGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody"})
@@ -86,6 +91,7 @@ class S3Client:
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._client: Any = None
+        self._parts: PartTransport | None = None
 
     async def call(self, operation: str, **arguments: Any) -> Any:
         """Return the response of ``operation`` on the bucket.
@@ -103,7 +109,9 @@ class S3Client:
 
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                async with asyncio.timeout(self._longest(arguments)):
+                # With the attempts of the library.
+                longest = self._longest(_size(arguments.get("Body", b"")))
+                async with asyncio.timeout(_ATTEMPTS * (longest + _DELAY_SECONDS_MAX)):
                     return await getattr(client, operation)(Bucket=self.bucket, **arguments)
             except TimeoutError as error:
                 failure: Exception = error
@@ -122,14 +130,39 @@ class S3Client:
                     await _pause(attempt)
         raise StoreUnavailable(describe_failure(failure, _host(client))) from None
 
-    def _longest(self, arguments: Mapping[str, Any]) -> float:
-        """After how many seconds a call is given up with all its attempts. The library bounds only waits for answers.
+    def _longest(self, count: int) -> float:
+        """After how many seconds an attempt with ``count`` bytes is given up. Libraries bound only waits for answers.
 
         A store that takes no bytes any more would hold up the upload, with its lock, until the system gives up the
         connection.
         """
-        seconds = _CONNECT_SECONDS + self._account.timeout_seconds + _DELAY_SECONDS_MAX
-        return _ATTEMPTS * (seconds + _size(arguments.get("Body", b"")) / _BYTES_PER_SECOND_MIN)
+        return _CONNECT_SECONDS + self._account.timeout_seconds + count / _BYTES_PER_SECOND_MIN
+
+    async def send_part(
+        self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
+    ) -> str:
+        """Send one part; return its ETag. ``checksum`` is an argument of UploadPart. Raises like ``call``."""
+        from aiohttp import ClientError as TransportError
+
+        arguments = {"Key": key, "UploadId": multipart_id, "PartNumber": number, **checksum}
+        headers = dict(zip((_CHECKSUM_HEADER,), checksum.values(), strict=False))
+        for attempt in range(1, _ATTEMPTS + 1):
+            url = await self.presigned_url("upload_part", _PART_URL_SECONDS, **arguments)
+            assert self._parts is not None, "the client is open"
+            try:
+                async with asyncio.timeout(self._longest(sum(map(len, pieces)))):
+                    answer = await self._parts.put(url, pieces, headers)
+            except (TransportError, OSError, TimeoutError) as error:
+                failure: StoreError = StoreUnavailable(describe_failure(error, _host(self._client)))
+            else:
+                if answer.etag:
+                    return answer.etag
+                failure = _translated(answer.response(), "upload_part", self.bucket)
+                if not answer.may_be_repeated and not _has_changed(answer.response()):
+                    raise failure
+            if attempt < _ATTEMPTS:
+                await _pause(attempt)
+        raise failure
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
@@ -212,6 +245,9 @@ class S3Client:
             return None
 
     async def close(self) -> None:
+        if self._parts is not None:
+            await self._parts.close()
+            self._parts = None
         await self._stack.aclose()
         self._client = None
 
@@ -224,7 +260,7 @@ class S3Client:
 
     async def _open(self) -> Any:
         # Importing it and reading its descriptions of S3 takes half a second, which the event loop must not wait for.
-        session = await in_executor(cpu_threads, _load)
+        session, tls = await in_executor(cpu_threads, _load)
         from aiobotocore.config import AioConfig
         from botocore.handlers import add_expect_header
 
@@ -245,6 +281,7 @@ class S3Client:
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
         )
+        self._parts = PartTransport(tls, _CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
         return await self._stack.enter_async_context(
             session.create_client(
                 "s3",
@@ -285,7 +322,7 @@ def _host(client: Any) -> str:
     return urlsplit(str(client.meta.endpoint_url)).netloc.rpartition("@")[2]
 
 
-def _load() -> Any:
+def _load() -> tuple[Any, ssl.SSLContext]:
     from aiobotocore.session import get_session
 
     session = get_session()
@@ -294,7 +331,7 @@ def _load() -> Any:
         loader.load_service_model("s3", name)
     for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
         loader.load_data(name)
-    return session
+    return session, tls_context(session)
 
 
 def _has_changed(response: Any) -> bool:
