@@ -26,6 +26,28 @@ class LockerContract(ABC):
     def other(self, locker: Locker, directory: Path) -> Locker:
         return locker
 
+    async def test_waiter_whose_client_has_left_gives_up(self, tmp_path: Path) -> None:
+        """A caller that waits for another process stops waiting when its client has left; then the next one has it."""
+        locker = self.open(tmp_path)
+        other = self.other(locker, tmp_path)
+        if other is locker:
+            await locker.close()
+            return  # in one process waiters are served in their order
+        lock = await other.acquire("an-upload", LONG)
+        left: list[bool] = []
+        waiting = asyncio.create_task(locker.acquire("an-upload", LONG, lambda: bool(left)))
+        wanted = asyncio.Event()
+        lock.on_release_requested(wanted.set)
+        await asyncio.wait_for(wanted.wait(), LONG)
+        left.append(True)
+        with pytest.raises(LockTimeout):
+            await asyncio.wait_for(waiting, LONG / 2)
+        next_one = asyncio.create_task(locker.acquire("an-upload", LONG, lambda: False))
+        await lock.release()
+        await (await asyncio.wait_for(next_one, LONG)).release()
+        await other.close()
+        await locker.close()
+
     async def test_lock_is_exclusive(self, tmp_path: Path) -> None:
         """A locked upload cannot be locked again, another upload can; after the release it is free."""
         locker = self.open(tmp_path)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tusd_py.contracts.locker import Lock, Locker, LockTimeout
+from tusd_py.contracts.locker import IsGone, Lock, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable, UploadPage
 from tusd_py.contracts.store import OnProgress, Sink, Store, StoreFull, StoreUnavailable
 from tusd_py.model.jobs import NO_EFFECTS, Effects
@@ -196,9 +196,9 @@ class FailingLocker:
     def __init__(self, inner: Locker, faults: Faults) -> None:
         self._inner, self._faults = inner, faults
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> Lock:
+    async def acquire(self, upload_id: str, timeout_seconds: float, is_gone: IsGone | None = None) -> Lock:
         self._faults.locker()
-        return await self._inner.acquire(upload_id, timeout_seconds)
+        return await self._inner.acquire(upload_id, timeout_seconds, is_gone)
 
     async def try_acquire(self, upload_id: str) -> Lock | None:
         self._faults.locker()

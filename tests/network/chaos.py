@@ -143,7 +143,7 @@ class Chaos:
 
     async def _whole(self, number: int) -> None:
         sent = content(number, BYTES)
-        url = await self._upload(sent, _metadata(number, sent)).run()
+        url = await self._upload(sent, _metadata_header(number, sent)).run()
         self._expect(url, EVENTS, sent)
 
     async def _final(self, number: int) -> None:
@@ -153,7 +153,7 @@ class Chaos:
         urls = await asyncio.gather(*(self._upload(half, headers).run() for half in halves))
         for url in urls:
             self._expect(url, PART_EVENTS)
-        headers = {**TUS, **_metadata(number, sent), "Upload-Concat": "final;" + " ".join(urls)}
+        headers = {**TUS, **_metadata_header(number, sent), "Upload-Concat": "final;" + " ".join(urls)}
         while True:
             with contextlib.suppress(OSError, TimeoutError):
                 answer = await asyncio.wait_for(request("POST", self._server.url, headers), 10.0)
@@ -231,7 +231,7 @@ class Chaos:
             while True:
                 unended = await jobs_in(ports.job_queue, JobState.WAITING, JobState.RUNNING)
                 jobs = [job for job in unended if job.subscription != HANGING]
-                uploads = await _complete(ports, self.data_dir)
+                uploads = await _complete(ports)
                 late = [upload for upload in uploads if upload.status is not Status.READY]
                 if not jobs and not late and self.expected_events.keys() <= {upload.id for upload in uploads}:
                     break
@@ -274,19 +274,24 @@ class Chaos:
         assert len(paths) == len(set(paths.values()))
 
 
-async def _complete(ports: Ports, data_dir: Path) -> list[Upload]:
-    """All complete uploads: each has a file in the store."""
-    ids = [path.name for path in (data_dir / "uploads").iterdir() if path.is_file()]
-    return [upload for upload in await ports.records.find_all(ids) if upload is not None and upload.is_complete]
+async def _complete(ports: Ports) -> list[Upload]:
+    """All complete uploads."""
+    uploads: list[Upload] = []
+    after_id = ""
+    while page := await ports.records.page(after_id, 1000):
+        after_id = page[-1].id
+        uploads += [upload for upload in page if upload.is_complete]
+    return uploads
 
 
-def _metadata(number: int, sent: memoryview) -> dict[str, str]:
-    values = {"filename": f"{number % NAMES}.bin", "sha256": sha256(sent)}
-    return {
-        "Upload-Metadata": ",".join(
-            f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values.items()
-        )
-    }
+def metadata(number: int, sent: memoryview) -> dict[str, str]:
+    """The metadata of an upload that is published: one of a few names, and its digest."""
+    return {"filename": f"{number % NAMES}.bin", "sha256": sha256(sent)}
+
+
+def _metadata_header(number: int, sent: memoryview) -> dict[str, str]:
+    values = metadata(number, sent).items()
+    return {"Upload-Metadata": ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in values)}
 
 
 @contextlib.asynccontextmanager

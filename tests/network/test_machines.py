@@ -7,19 +7,21 @@ import os
 import signal
 import statistics
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from redis import Redis
 
 from tests.network.test_takeover import EXPECTED, MEDIAN_SECONDS, finish, take_over
-from tests.support.client import Connection
+from tests.support.client import TUS, Connection, create, patch_headers
 from tests.support.content import MIB, content
 from tests.support.machines import Machines, machines
 from tests.support.postgres import shared_server
 from tests.support.redis import RunningRedis, restartable_redis
-from tests.support.stored import assert_stored, head
+from tests.support.stored import assert_stored, head, upload_id
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.anyio]
 
@@ -62,6 +64,38 @@ async def test_takeover_between_two_servers(pair: Machines, method: str) -> None
         newcomer.close()
     print(f"{method}: median {statistics.median(waits) * 1000:.1f} ms, at most {max(waits) * 1000:.1f} ms")
     assert statistics.median(waits) < MEDIAN_SECONDS
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PATCH"])
+async def test_request_whose_client_has_left_waits_no_longer(tmp_path: Path, method: str) -> None:
+    """While a dead server's lease lasts, a client sends a request and leaves: the request ends long before its time.
+
+    Otherwise it would interrupt what the same client begins at another server meanwhile. The body of the PATCH is not
+    read while it waits, so the server has to find out without reading.
+    """
+    settings = {"LOCKING__KIND": "records", "LOCKING__LEASE_SECONDS": "60", "UPLOADS__LOCK_TIMEOUT_SECONDS": "60"}
+    postgres = shared_server()
+    database = postgres.create_database()
+    with machines(tmp_path, 1, postgres, settings, database=database) as one:
+        server = one.servers[0]
+        url = await create(server.url, 4 * MIB)
+        with closing(psycopg.connect(postgres.url(database), autocommit=True)) as connection:
+            ends_at = "extract(epoch FROM clock_timestamp()) * 1000 + 60000"
+            connection.execute(
+                f"INSERT INTO locks (key, owner, ends_at) VALUES (%s, 'dead 1', {ends_at})".encode(), [upload_id(url)]
+            )
+        client = await Connection.open(url)
+        if method == "PATCH":
+            await client.send_head(method, url, patch_headers(0, 4 * MIB))
+            # What the connection takes without being read: the end comes after these bytes.
+            await client.send(content(1, 300_000))
+        else:
+            await client.send_head(method, url, TUS)
+        answered = f'"method": "{method}"'
+        await asyncio.sleep(0.5)
+        assert answered not in server.log.read_text()
+        client.close()
+        await eventually(lambda: answered in server.log.read_text(), "the request has ended", 30)
 
 
 async def test_upload_of_a_killed_server_goes_on_elsewhere(tmp_path: Path) -> None:

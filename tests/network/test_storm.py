@@ -21,7 +21,6 @@ async def test_fourteen_faults_during_forty_uploads(tmp_path: Path, locking: str
         data_dir = tmp_path / "data"
         storm = Storm(data_dir, redis.url, 40, 14, 1, database=shared_server(), redis=redis, locking=locking)
         await storm.run()
-        assert [] == storm.locks_left()
     assert 14 == sum(storm.killed.values())
     assert (40, 10) == (len(storm.sent), storm.concatenated)
     print(f"faults {dict(storm.killed)}, run again {dict(storm.rerun)}, delivered again {storm.redelivered}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.balancer import running_nginx
 from tests.support.golang import versitygw_program
 from tests.support.image import ROOT
 from tests.support.postgres import free_port, shared_server
@@ -132,21 +132,8 @@ def _start_s3(topology: Topology, stack: ExitStack) -> None:
 
 
 def _start_nginx(topology: Topology, stack: ExitStack, port: int) -> None:
-    directory = topology.directory / "nginx"
-    directory.mkdir()
     site = topology.local((ROOT / "examples/compose/nginx.conf").read_text())
-    (directory / "site.conf").write_text(site.replace("listen 80;", f"listen 127.0.0.1:{port};"))
-    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    places = "".join(f"{name}_temp_path {directory}/{name};\n" for name in names)
-    (directory / "nginx.conf").write_text(
-        f"daemon off;\nmaster_process off;\npid {directory}/pid;\nerror_log {directory}/error.log;\nevents {{}}\n"
-        f"http {{\naccess_log {directory}/access.log;\n{places}include {directory}/site.conf;\n}}\n"
-    )
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program is not None, "nginx is not installed (Debian: nginx-light)"
-    command = [program, "-e", f"{directory}/error.log", "-c", f"{directory}/nginx.conf"]
-    stack.enter_context(_process(command, directory, "output"))
-    until_now(_answers(f"http://127.0.0.1:{port}/healthz"), "nginx serves")
+    stack.enter_context(running_nginx(topology.directory / "nginx", site, port))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Builds Go programs of the tests: the receiver of hooks made of tusd's types, tusd itself, and an S3 server."""
+"""Builds Go programs of the tests: a receiver of hooks with tusd's types, tusd itself, an S3 server, and a referee."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-RECEIVER = Path(__file__).parent.parent / "clients" / "tusd_receiver"
+CLIENTS = Path(__file__).parent.parent / "clients"
+RECEIVER = CLIENTS / "tusd_receiver"
+PORCUPINE = CLIENTS / "porcupine"
 #: The version in the receiver's go.mod.
 TUSD = "v2.9.1"
 #: A small S3 server over a directory.
@@ -26,6 +28,14 @@ def receiver_program() -> Path:
     """The receiver. Without Go the test is skipped, or fails in CI."""
     program = _BUILT / "receiver"
     _go("build", "-o", str(program), ".", directory=RECEIVER)
+    return program
+
+
+@cache
+def porcupine_program() -> Path:
+    """The referee of histories, built with Porcupine. Without Go the test is skipped, or fails in CI."""
+    program = _BUILT / "porcupine"
+    _go("build", "-o", str(program), ".", directory=PORCUPINE)
     return program
 
 

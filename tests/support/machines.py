@@ -43,9 +43,9 @@ class ScatteredUpload(PatientUpload):
     async def _step(self) -> bool:
         assert self.machines is not None
         server = self.machines.dice.choice(self.machines.servers)
-        self.endpoint = _at(self.endpoint, server)
+        self.endpoint = at_server(self.endpoint, server)
         if self.url is not None:
-            self.url = _at(self.url, server)
+            self.url = at_server(self.url, server)
         return await super()._step()
 
 
@@ -55,8 +55,9 @@ def _kill(servers: list[RunningServer]) -> None:
             server.kill()
 
 
-def _at(url: str, server: RunningServer) -> str:
-    return urlunsplit(urlsplit(url)._replace(netloc=f"127.0.0.1:{server.port}"))
+def at_server(url: str, server: RunningServer) -> str:
+    """The same URL at this server."""
+    return urlunsplit(urlsplit(url)._replace(netloc=urlsplit(server.url).netloc))
 
 
 @contextmanager

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+#: Whether the client of a request has closed the connection.
+IsGone = Callable[[], bool]
+
 
 class LockTimeout(Exception):
     """The holder did not release the lock in time; the client should try again shortly."""
@@ -26,6 +29,11 @@ class Lock(Protocol):
         """Whether an earlier holder has not released it, and may still run: on a machine that was cut off."""
         ...
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has ended because the medium cannot be reached: no other caller is known to wait for it."""
+        ...
+
     def on_release_requested(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, on the event loop, when another caller waits for the lock; now if one waits already.
 
@@ -41,8 +49,11 @@ class Lock(Protocol):
 class Locker(Protocol):
     """Locks uploads: at most one lock for each upload at any time, among all processes that share the medium."""
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> Lock:
+    async def acquire(self, upload_id: str, timeout_seconds: float, is_gone: IsGone | None = None) -> Lock:
         """Wait for the lock and request its release from the holder; waiters are served in the order they came.
+
+        Among several processes the order is not strict. So a caller that waits for another process, and whose client
+        has left (``is_gone``), waits no longer: it would interrupt what that client has begun elsewhere.
 
         Raises ``LockTimeout`` after ``timeout_seconds``, or ``LocksUnavailable``. A caller that is cancelled while it
         waits has no lock.

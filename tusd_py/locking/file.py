@@ -11,7 +11,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
-from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
+from tusd_py.contracts.locker import IsGone, LocksUnavailable, LockTimeout
 from tusd_py.contracts.notifier import Notifier, OpenNotifier
 from tusd_py.locking.lock_files import LockFiles
 from tusd_py.locking.memory import MemoryLock, MemoryLocker
@@ -38,12 +38,13 @@ class FileLock:
 
     was_abandoned = False  # the kernel unlocks what a process holds that has died
 
-    __slots__ = ("_locker", "key", "local", "waiters")
+    __slots__ = ("_locker", "is_lost", "key", "local", "waiters")
 
     def __init__(self, locker: FileLocker, key: str, local: MemoryLock) -> None:
         self._locker = locker
         self.key = key
         self.local = local
+        self.is_lost = False
         self.waiters: dict[str, None] = {}  # addresses of processes that wait for it, in order
 
     def on_release_requested(self, callback: Callable[[], None]) -> None:
@@ -77,14 +78,14 @@ class FileLocker:
         self._waiters: dict[str, asyncio.Future[None]] = {}  # callers of this process that wait for another one
         _LOCKERS.add(self)
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> FileLock:
+    async def acquire(self, upload_id: str, timeout_seconds: float, is_gone: IsGone | None = None) -> FileLock:
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         key = _key(upload_id)
         local = await self._local.acquire(key, timeout_seconds)
         try:
             lock_files, notifier = self._medium or self._open()
             if not self._try_lock(lock_files, key):
-                await self._wait_for_other_process(lock_files, notifier, key, deadline)
+                await self._wait_for_other_process(lock_files, notifier, key, deadline, is_gone)
         except BaseException:
             local.release_to_next()
             raise
@@ -165,6 +166,7 @@ class FileLocker:
         except LocksUnavailable:
             # If the files were replaced, another process may lock what this one holds: save and stop before that.
             for lock in list(self._held.values()):
+                lock.is_lost = True
                 lock.local.request_release()
             raise
 
@@ -186,7 +188,7 @@ class FileLocker:
         return lock
 
     async def _wait_for_other_process(
-        self, lock_files: LockFiles, notifier: Notifier, key: str, deadline: float
+        self, lock_files: LockFiles, notifier: Notifier, key: str, deadline: float, is_gone: IsGone | None
     ) -> None:
         """Wait until this process has locked the byte that another process has locked now."""
         loop = asyncio.get_running_loop()
@@ -194,6 +196,8 @@ class FileLocker:
         try:
             while True:
                 self._waiters[key] = waiter = loop.create_future()
+                if is_gone is not None and is_gone():
+                    raise LockTimeout("the client has left while its request waited for another process")
                 # Sent again each time, since the holder may be another process by now.
                 notifier.broadcast(want)
                 if self._try_lock(lock_files, key):  # released before the holder received the message

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from tusd_py.contracts.leases import Held, Leases, Taken
-from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
+from tusd_py.contracts.locker import IsGone, LocksUnavailable, LockTimeout
 from tusd_py.locking.memory import MemoryLock, MemoryLocker
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class LeaseLock:
     """A lock of a ``LeaseLocker``: the lock within this process, and the lease among all of them."""
 
-    __slots__ = ("_locker", "is_lost", "key", "local", "owner", "valid_until", "waiters", "was_abandoned")
+    __slots__ = ("_locker", "has_ended", "is_lost", "key", "local", "owner", "valid_until", "waiters", "was_abandoned")
 
     def __init__(
         self, locker: LeaseLocker, key: str, owner: str, local: MemoryLock, valid_until: float, *, was_abandoned: bool
@@ -45,6 +45,7 @@ class LeaseLock:
         self.local = local
         self.valid_until = valid_until
         self.was_abandoned = was_abandoned
+        self.has_ended = False  # before its release
         self.is_lost = False
         self.waiters: dict[str, None] = {}  # addresses of processes that wait for it, in order
 
@@ -54,9 +55,10 @@ class LeaseLock:
     async def release(self) -> None:
         await self._locker.release(self)
 
-    def lose(self) -> None:
-        """Tell the holder to stop: another process may have the lease by now."""
-        self.is_lost = True
+    def end(self, *, is_taken: bool) -> None:
+        """Tell the holder to stop: another process has taken the lease, or may have by now."""
+        self.has_ended = True
+        self.is_lost = not is_taken
         self.local.request_release()
 
 
@@ -75,7 +77,7 @@ class LeaseLocker:
         self._owners = (f"{leases.address} {secrets.token_hex(4)}{number:x}" for number in count())
         self._is_open = False
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> LeaseLock:
+    async def acquire(self, upload_id: str, timeout_seconds: float, is_gone: IsGone | None = None) -> LeaseLock:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         local = await self._local.acquire(upload_id, timeout_seconds)
@@ -86,6 +88,8 @@ class LeaseLocker:
                 outcome = await self._take(upload_id, owner)
                 if isinstance(outcome, Taken):
                     return self._lock(upload_id, owner, local, began, outcome)
+                if is_gone is not None and is_gone():
+                    raise LockTimeout("the client has left while its request waited for another server")
                 await self._wait(upload_id, outcome, deadline)
         except BaseException:
             local.release_to_next()
@@ -126,7 +130,7 @@ class LeaseLocker:
             _wake(waiter)
         held = list(self._held.values())
         self._held.clear()
-        await asyncio.gather(*(self._end_lease(lock.key, lock.owner) for lock in held if not lock.is_lost))
+        await asyncio.gather(*(self._end_lease(lock.key, lock.owner) for lock in held if not lock.has_ended))
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait([self._renewing])
@@ -196,7 +200,7 @@ class LeaseLocker:
                 lock.local.request_release()
 
     async def _release(self, lock: LeaseLock) -> None:
-        if not lock.is_lost:
+        if not lock.has_ended:
             await self._end_lease(lock.key, lock.owner)
         for address in lock.waiters:
             self._leases.send(address, f"free {lock.key}")
@@ -236,7 +240,7 @@ class LeaseLocker:
     async def _renew(self, interval: float) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        locks = [lock for lock in self._held.values() if not lock.is_lost]
+        locks = [lock for lock in self._held.values() if not lock.has_ended]
         try:
             async with asyncio.timeout(interval):
                 lost = await self._leases.renew([(lock.key, lock.owner) for lock in locks], self._lease_seconds)
@@ -244,15 +248,15 @@ class LeaseLocker:
             log.warning("could not renew locks, retrying", extra={"reason": str(error) or "no answer"})
             latest = loop.time() + interval + self._lease_seconds * _MARGIN
             for lock in locks:
-                if lock.valid_until < latest and not lock.is_lost:
-                    lock.lose()
+                if lock.valid_until < latest and not lock.has_ended:
+                    lock.end(is_taken=False)
             return
         for lock in locks:
             if lock.key not in lost:
                 lock.valid_until = began + self._lease_seconds
             elif self._held.get(lock.key) is lock:
                 log.warning("another server has taken the lock of an upload", extra={"upload": lock.key})
-                lock.lose()
+                lock.end(is_taken=True)
 
     def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from tusd_py.contracts.locker import LockTimeout
+from tusd_py.contracts.locker import IsGone, LockTimeout
 
 Locks = dict[str, "MemoryLock"]
 Waiter = asyncio.Future["MemoryLock"]
@@ -16,6 +16,7 @@ class MemoryLock:
     """A lock of a ``MemoryLocker``. Each holder passes the queue of waiters to the next."""
 
     was_abandoned = False
+    is_lost = False
 
     __slots__ = ("_callbacks", "_is_release_requested", "_locks", "upload_id", "waiters")
 
@@ -72,7 +73,7 @@ class MemoryLocker:
         """How many uploads are locked."""
         return len(self._locks)
 
-    async def acquire(self, upload_id: str, timeout_seconds: float) -> MemoryLock:
+    async def acquire(self, upload_id: str, timeout_seconds: float, is_gone: IsGone | None = None) -> MemoryLock:
         holder = self._locks.get(upload_id)
         if holder is None:
             return self._lock(upload_id)

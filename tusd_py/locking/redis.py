@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Collection
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -26,7 +27,10 @@ _RENEWED_AT_ONCE = 500
 #: Messages under way; more are lost, as they may be.
 _SENDING_MAX = 1000
 _SUBSCRIBE_AGAIN_SECONDS = 0.2
-_LISTEN_SECONDS = 1.0  # without one, the timeout of the socket would end the subscription
+#: After so long without a message the subscription is tried with a PING, and after some of them it is made again: the
+#: network may lose a connection without telling either end.
+_LISTEN_SECONDS = 1.0
+_SILENT_MAX = 3
 _KEY, _CHANNEL = "tusd-py:lock:{}", "tusd-py:locks:{}"
 
 # A lease that has ended stays known for some time, so that its next owner learns of an owner that has not released it.
@@ -142,14 +146,31 @@ class RedisLeases:
     async def _receive(self, on_message: Callable[[str], None]) -> None:
         while True:
             try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(_CHANNEL.format(self.address))
-                    while True:
-                        message = await subscription.get_message(timeout=_LISTEN_SECONDS)
-                        if message is not None:
-                            on_message(message["data"].decode())
+                    await self._listen(subscription, on_message)
             except (RedisError, OSError):
                 await asyncio.sleep(_SUBSCRIBE_AGAIN_SECONDS)
+
+    async def _listen(self, subscription: PubSub, on_message: Callable[[str], None]) -> None:
+        """Pass messages on until the connection breaks. Raises ``RedisError`` or ``OSError``."""
+        loop = asyncio.get_running_loop()
+        silent = 0
+        while silent <= _SILENT_MAX:
+            began = loop.time()
+            message = await subscription.get_message(timeout=_LISTEN_SECONDS)
+            if message is not None:
+                silent = 0
+                if message["type"] == "message":
+                    on_message(message["data"].decode())
+                continue
+            if loop.time() - began < _LISTEN_SECONDS / 2:
+                # redis-py takes ETIMEDOUT, with which the system gives up a connection, for the end of this timeout. It
+                # would do so again at once each time, and this loop would never let another task run.
+                break
+            silent += 1
+            await subscription.ping()
+        raise ConnectionError("the subscription is dead")
 
 
 def _unavailable(error: Exception) -> LocksUnavailable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, replace
 from typing import Any
 
@@ -64,6 +64,8 @@ class Caller:
     # The ASGI scope, for functions of an application that mounts the server; never recorded.
     scope: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     new_link: Link | None = None  # the upload link that the request makes, recorded with its upload
+    # Whether its client has closed the connection; None if the HTTP server cannot say.
+    is_gone: Callable[[], bool] | None = field(default=None, repr=False, compare=False)
     client: str = ""  # what limits for each client count by: an address, or empty if it is unknown
 
     def acting_for(self, owner: str) -> Caller:
@@ -78,6 +80,5 @@ class Caller:
         ``named_headers`` (in lower case) stay too: the operator has named them for hooks.
         """
         kept = [header for header in self.headers if header[0] in RECORDED_HEADERS or header[0] in named_headers]
-        return replace(
-            self, principal=None, scope=None, new_link=None, target=self.target.partition("?")[0], headers=kept
-        )
+        target = self.target.partition("?")[0]
+        return replace(self, principal=None, scope=None, is_gone=None, new_link=None, target=target, headers=kept)

@@ -345,6 +345,18 @@ class UploadInterrupted(TusError):
     sentence = "another request for this upload took over; the bytes received before were kept"
 
 
+class LockLost(UploadInterrupted):
+    """This server cannot say any more that no other request writes to the upload: it has lost what keeps its locks.
+
+    No other request is known to wait, so the client is to continue, at another server or at this one.
+    """
+
+    status = 503
+    code = "ERR_LOCK_LOST"
+    sentence = "the server has lost its lock of this upload; send HEAD for its offset and continue from there"
+    retry_after_seconds = 1
+
+
 class ServerShutdown(TusError):
     status = 503
     code = "ERR_SERVER_SHUTDOWN"

@@ -321,8 +321,9 @@ def _within_a_table(details: ErrorDetails, sourced: Sourced) -> str:
 
 def without_credentials(text: str) -> str:
     """Remove the passwords of URLs in ``text``, for logs and screens."""
-    # The password stands before the host, up to the last @; redis-py also reads one from the query.
-    return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1...", re.sub(r"//[^/\s]*@", "//...@", text))
+    # The password stands before the host, up to the last @; libpq and redis-py also read one from the query, and that
+    # of a client key.
+    return re.sub(r"([?&](?:ssl_?)?password=)[^&\s'\"]*", r"\1...", re.sub(r"//[^/\s]*@", "//...@", text))
 
 
 def is_confidential(name: str) -> bool:

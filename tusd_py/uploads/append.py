@@ -19,7 +19,7 @@ from tusd_py.uploads.body.committer import Committer
 from tusd_py.uploads.body.progress import ProgressReporter
 from tusd_py.uploads.body.receiver import BodyReceiver
 from tusd_py.uploads.grant_check import ensure_grant, grant_refusal
-from tusd_py.uploads.locking import load, locked
+from tusd_py.uploads.locking import interruption_of, load, locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import part_completed
 from tusd_py.uploads.processing.finish import finish
@@ -50,7 +50,7 @@ async def append(
 async def _append(
     ports: Ports, request: Append, caller: Caller, body: RequestBody, listener: ProgressListener | None
 ) -> Appended:
-    async with locked(ports, request.upload_id) as lock:
+    async with locked(ports, request.upload_id, caller) as lock:
         await ensure_grant(ports, caller)
         upload = await load(ports, request.upload_id)
         if may_have_unrecorded(ports, upload):
@@ -84,7 +84,7 @@ class _AppendBody:
         progress = ProgressReporter(self.ports, self.caller, self.body, self.listener)
         receiver = BodyReceiver(self.ports, upload, Committer(self.ports, self.caller, progress), request.is_last)
         # Another request for this upload gets the lock as soon as the bytes received so far are saved.
-        lock.on_release_requested(lambda: self.body.stop(UploadInterrupted()))
+        lock.on_release_requested(lambda: self.body.stop(interruption_of(lock)))
         try:
             remaining = rules.append(request, upload, self.ports.policy.limits_for(self.caller.principal))
             if needs_room(self.ports, upload, length, request.body):

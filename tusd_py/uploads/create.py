@@ -36,6 +36,7 @@ from tusd_py.uploads.body.receiver import BodyReceiver
 from tusd_py.uploads.commit import Cause, insert
 from tusd_py.uploads.concatenate import concatenate
 from tusd_py.uploads.hook_calls import invoke_later
+from tusd_py.uploads.locking import interruption_of
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import delete_parts, part_completed
 from tusd_py.uploads.processing.finish import completed, finish
@@ -205,7 +206,7 @@ class _CreationWithUpload:
         committer = Committer(self.ports, self.caller, progress, is_recorded=False)
         receiver = BodyReceiver(self.ports, upload, committer, self.is_last)
         # A client that requests the lock knows the URL: it resumes after the bytes received so far.
-        lock.on_release_requested(lambda: self.body.stop(UploadInterrupted()))
+        lock.on_release_requested(lambda: self.body.stop(interruption_of(lock)))
         try:
             if self.listener is not None:
                 await shielded(committer.insert(upload))

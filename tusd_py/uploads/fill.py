@@ -33,7 +33,7 @@ async def fill(
     ``TusError``, ``LockTimeout``, ``StoreError``, ``RecordConflict`` or ``HookFailed``.
     """
     creation = request.creation
-    async with locked(ports, request.upload_id):
+    async with locked(ports, request.upload_id, caller):
         await ensure_grant(ports, caller)
         upload = await load(ports, request.upload_id)
         if not upload.grant.startswith(LINK_GRANT):

@@ -26,7 +26,7 @@ async def inspect(ports: Ports, request: Inspect, caller: Caller) -> Inspected:
     """
     if not caller.may_write:
         return Inspected(upload=await _as_recorded(ports, request.upload_id))
-    async with locked(ports, request.upload_id):
+    async with locked(ports, request.upload_id, caller):
         upload = await load(ports, request.upload_id)
         if may_have_unrecorded(ports, upload):
             await drop_unrecorded(ports, upload)

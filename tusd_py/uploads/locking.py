@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from tusd_py.contracts.locker import Lock
+from tusd_py.contracts.locker import IsGone, Lock
 from tusd_py.contracts.records import RecordConflict
+from tusd_py.model.caller import Caller
 from tusd_py.model.upload import Status, Upload
 from tusd_py.protocol import rules
+from tusd_py.protocol.errors import LockLost, UploadInterrupted
 from tusd_py.uploads.commit import update
 from tusd_py.uploads.ports import Ports
 
 
-def locked(ports: Ports, upload_id: str) -> LockedUpload:
-    """Lock the upload for a block; the present holder is asked to save and release. Raises ``LockTimeout``."""
-    return LockedUpload(ports, upload_id)
+def locked(ports: Ports, upload_id: str, caller: Caller | None = None) -> LockedUpload:
+    """Lock the upload for a block; the present holder is asked to save and release. Raises ``LockTimeout``.
+
+    ``caller`` is that of a request that gives up if its client leaves while it waits.
+    """
+    return LockedUpload(ports, upload_id, None if caller is None else caller.is_gone)
 
 
 class LockedUpload:
     """The lock of one upload for a block. A generator would take twice as long, in every request."""
 
-    __slots__ = ("_lock", "_ports", "_upload_id")
+    __slots__ = ("_is_gone", "_lock", "_ports", "_upload_id")
 
-    def __init__(self, ports: Ports, upload_id: str) -> None:
+    def __init__(self, ports: Ports, upload_id: str, is_gone: IsGone | None) -> None:
         self._ports = ports
         self._upload_id = upload_id
+        self._is_gone = is_gone
 
     async def __aenter__(self) -> Lock:
-        self._lock = await self._ports.locker.acquire(self._upload_id, self._ports.policy.lock_timeout_seconds)
+        seconds = self._ports.policy.lock_timeout_seconds
+        self._lock = await self._ports.locker.acquire(self._upload_id, seconds, self._is_gone)
         if self._lock.was_abandoned:
             try:
                 await fence(self._ports, self._upload_id)
@@ -36,6 +43,11 @@ class LockedUpload:
 
     async def __aexit__(self, *_: object) -> None:
         await self._lock.release()
+
+
+def interruption_of(lock: Lock) -> UploadInterrupted:
+    """What ends the request that holds ``lock`` and has to release it."""
+    return LockLost() if lock.is_lost else UploadInterrupted()
 
 
 async def fence(ports: Ports, upload_id: str) -> None:

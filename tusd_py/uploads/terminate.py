@@ -22,7 +22,7 @@ async def terminate(ports: Ports, request: Terminate, caller: Caller) -> Termina
 
     Raises ``TusError``, ``LockTimeout``, ``RecordConflict`` or ``HookFailed`` (pre-terminate; nothing is deleted).
     """
-    async with locked(ports, request.upload_id):
+    async with locked(ports, request.upload_id, caller):
         upload = await ports.records.find(request.upload_id)
         waiting = await ports.records.finals_waiting(upload.id) if upload and upload.kind is Kind.PARTIAL else []
         upload = rules.terminate(upload, ports.clock(), waiting)

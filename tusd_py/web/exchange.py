@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from time import perf_counter
 
@@ -50,6 +51,7 @@ class Exchange:
         "body",
         "has_requested_method",
         "headers",
+        "is_disconnected",
         "method",
         "origin",
         "real_method",
@@ -101,6 +103,8 @@ class Exchange:
                 extension.get("take_buffered_body"),
                 extension.get("attach_body"),
             )
+        #: Whether the client has closed the connection; ``None`` if the HTTP server cannot say.
+        self.is_disconnected: Callable[[], bool] | None = extension.get("is_disconnected")
         self._acquire_send_socket = extension.get("acquire_send_socket")
         self._respond = extension.get("respond")
 

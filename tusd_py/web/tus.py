@@ -215,5 +215,6 @@ def _caller(scope: Scope, exchange: Exchange, client_key: str, principal: Princi
         owner="" if principal is None else principal.subject,
         principal=principal,
         scope=scope,
+        is_gone=exchange.is_disconnected,
         client=client_key,
     )

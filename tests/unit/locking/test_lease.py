@@ -9,7 +9,7 @@ import pytest
 from tests.faults.failing import Faults
 from tests.support.leases import FakeLeases, Medium
 from tests.support.virtual_time import VIRTUAL_TIME
-from tusd_py.contracts.locker import LocksUnavailable
+from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.locking.lease import LeaseLocker
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +55,7 @@ async def test_unreachable_medium_ends_a_lock_before_its_lease() -> None:
     await asyncio.sleep(LEASE_SECONDS)
     assert asked
     assert asked[0] < began + LEASE_SECONDS - 1
+    assert lock.is_lost
     with pytest.raises(LocksUnavailable):
         await other.acquire("a", 1)
     medium.is_down = False
@@ -108,6 +109,7 @@ async def test_lease_of_another_process_asks_the_holder_to_stop() -> None:
     assert not asked
     await asyncio.sleep(LEASE_SECONDS / 3 + 1)
     assert asked == [1]
+    assert not lock.is_lost, "another caller is known to have it"
     await lock.release()
     assert await locker.try_acquire("a") is None, "the first holder has not released the lease of the second"
     await taken.release()
@@ -152,7 +154,7 @@ async def test_medium_fails_at_the_nth_call(nth: int, after: bool, lasting: bool
                 await asyncio.sleep(0.5)
                 continue
             break
-        assert not lock.is_lost
+        assert not lock.has_ended
         holders += 1
         assert holders == 1
         wanted = asyncio.Event()
@@ -177,3 +179,26 @@ async def test_medium_fails_at_the_nth_call(nth: int, after: bool, lasting: bool
     for locker in lockers:
         await locker.close()
     assert not medium.leases
+
+
+async def test_waiter_whose_client_has_left_interrupts_nobody() -> None:
+    """A request waits for a dead server's lease; its client leaves and begins another request, which goes on."""
+    medium = Medium()
+    dead, locker, other = a_locker(medium), a_locker(medium), a_locker(medium)
+    await dead.acquire("a", 1)
+    assert dead._renewing is not None
+    dead._renewing.cancel()
+    left: list[bool] = []
+    waiting = asyncio.create_task(locker.acquire("a", 60, lambda: bool(left)))
+    await asyncio.sleep(1)
+    left.append(True)
+    lock = await other.acquire("a", 60)
+    asked: list[int] = []
+    lock.on_release_requested(lambda: asked.append(1))
+    with pytest.raises(LockTimeout):
+        await waiting
+    await asyncio.sleep(1)
+    assert not asked
+    await lock.release()
+    await other.close()
+    await locker.close()

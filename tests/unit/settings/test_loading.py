@@ -25,6 +25,7 @@ from tusd_py.settings import (
     find_config,
     load,
     load_or_exit,
+    without_credentials,
 )
 from tusd_py.settings.loading import injected, sections
 from tusd_py.settings.values import _REDIS_PARAMETERS, _REDIS_TLS_PARAMETERS
@@ -160,6 +161,13 @@ def test_paths_urls_and_networks_are_normalized() -> None:
     networks = (ip_network("10.0.0.7/32"), ip_network("10.0.0.0/8"), ip_network("::1/128"))
     assert networks == server.trusted_proxies
     assert server == ServerSettings.model_validate(server.model_dump()), "normalized values are valid again"
+
+
+@pytest.mark.parametrize("name", ["password", "sslpassword", "ssl_password"])
+def test_passwords_of_urls_are_not_shown(name: str) -> None:
+    """Neither that of the user nor that of a client key, wherever the URL has it."""
+    url = f"rediss://me:hidden@host/0?db=1&{name}=hidden&ssl_certfile=a.pem"
+    assert f"rediss://...@host/0?db=1&{name}=...&ssl_certfile=a.pem" == without_credentials(url)
 
 
 def test_parameters_of_a_redis_url_are_those_of_the_client() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.support.harness import UploadsHarness
+from tests.support.harness import FakeBody, UploadsHarness
 from tests.support.leases import FakeLeases, Medium
+from tests.support.waiting import eventually
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.locking.lease import LeaseLocker
-from tusd_py.protocol.errors import OffsetMismatch, UploadNotFound
+from tusd_py.protocol.errors import LockLost, OffsetMismatch, UploadInterrupted, UploadNotFound
 from tusd_py.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -57,3 +60,31 @@ async def test_abandoned_lock_of_an_unknown_upload() -> None:
     assert (await harness.inspect(upload.id)).upload.token == upload.token
     with pytest.raises(UploadNotFound):
         await harness.inspect("unknown")
+
+
+async def test_request_whose_lock_is_lost_503() -> None:
+    """While the medium of the locks is down, a PATCH and a creation with a body end with a refusal that clients retry.
+
+    What had arrived is kept, since no other request has changed the record. If another request took over, the refusal
+    is one that clients do not retry.
+    """
+    medium = Medium()
+    harness = UploadsHarness(locker=LeaseLocker(FakeLeases(medium), lease_seconds=0.3))
+    upload = (await harness.create(10, b"01")).upload
+    medium.is_down = False
+    asyncio.get_running_loop().call_later(0.05, setattr, medium, "is_down", True)
+    with pytest.raises(LockLost) as raised:
+        await harness.append(upload.id, 2, body=FakeBody(b"23", asyncio.Event(), b"never"))
+    assert (raised.value.status, raised.value.upload and raised.value.upload.offset) == (503, 4)
+    medium.is_down = False
+    asyncio.get_running_loop().call_later(0.05, setattr, medium, "is_down", True)
+    with pytest.raises(LockLost):
+        await harness.create(10, body=FakeBody(b"0123", asyncio.Event(), b"never"))
+    medium.is_down = False
+    body = FakeBody(b"45", asyncio.Event())
+    appending = asyncio.create_task(harness.append(upload.id, 4, body=body))
+    await eventually(lambda: len(body._pieces) == 1, "the bytes are read")
+    assert (await harness.inspect(upload.id)).upload.offset == 6
+    with pytest.raises(UploadInterrupted) as taken:
+        await appending
+    assert 400 == taken.value.status

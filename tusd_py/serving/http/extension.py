@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypedDict
 
@@ -31,6 +32,7 @@ class ExtensionMethods(TypedDict, total=False):
     acquire_socket: Callable[[Receive, Callable[[], None]], SpliceReader | None]
     acquire_send_socket: Callable[[Send], Awaitable[SendfileWriter | None]]
     respond: Callable[[Send, int, Sequence[tuple[bytes, bytes]], bytes], bool]
+    is_disconnected: Callable[[], bool]
 
 
 class AsgiExtension:
@@ -55,6 +57,7 @@ class AsgiExtension:
             "acquire_socket": self.acquire_socket,
             "acquire_send_socket": self.acquire_send_socket,
             "respond": self.respond,
+            "is_disconnected": self.is_disconnected,
         }
         #: The value of ``scope["extensions"]``.
         self.extensions = {EXTENSION: methods}
@@ -76,6 +79,21 @@ class AsgiExtension:
         """Send a whole response at once; return whether that was possible. ``send`` must be the server's own."""
         cycle = self.cycle
         return cycle is not None and send == cycle.send and cycle.respond(status, headers, body)
+
+    def is_disconnected(self) -> bool:
+        """Whether the client of the request that is being answered has closed the connection, or its side of it.
+
+        Also while the connection is not read because a body is not wanted yet: then its end has not been received.
+        """
+        cycle = self.cycle
+        if cycle is None or cycle.disconnected or cycle.transport.is_closing():
+            return True
+        connection = cycle.transport.get_extra_info("socket")
+        if connection is None or not hasattr(select, "POLLRDHUP"):  # other systems than Linux
+            return False
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def take_buffered_body(self, receive: Receive) -> list[bytes] | None:
         """Return the whole body if it has arrived and nothing of it was received yet; ``None`` takes nothing.
