@@ -94,7 +94,7 @@ async def test_restore_over_the_database_that_knows_what_was_revoked(tmp_path: P
     assert (refused.exit_code, "--replace" in refused.stderr) == (2, True), refused.stderr
     restored = await run("restore", target, "--replace", "--data-dir", data, **settings)
     assert restored.exit_code == 0, restored.stderr
-    assert "1 api keys: as in the database before" in restored.stdout
+    assert "1 API key: the database that was replaced says so" in restored.stdout
     assert "missing" not in restored.stdout
     [[schema]] = rows(url, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'replaced%'")
     assert f"the schema {schema} of the database" in restored.stdout
@@ -128,14 +128,14 @@ async def test_restore_into_an_empty_database_revokes_all_credentials(tmp_path: 
     assert 0 == (await run("backup", target, "--data-dir", data, **settings)).exit_code
     blank = {**settings, "RECORDS__URL": blank_database()}
     restored = await run("restore", target, "--data-dir", tmp_path / "new", **blank)
-    assert "1 api keys: there is no database that says what was" in restored.stdout, restored
+    assert "1 API key: " in restored.stdout, restored
     assert key_labels(blank["RECORDS__URL"], revoked=True) == ["key"]
     assert tables_of(blank["RECORDS__URL"]) == tables_of(settings["RECORDS__URL"])
     # A database that a server has prepared, and that nothing was recorded in, knows nothing either.
     prepared = {**settings, "RECORDS__URL": new_database()}
     arguments = ("restore", target, "--replace", "--keep-credentials", "--data-dir", tmp_path / "other")
     restored = await run(*arguments, **prepared)
-    assert (restored.exit_code, "api keys" in restored.stdout) == (0, False), restored
+    assert (restored.exit_code, "API key" in restored.stdout) == (0, False), restored
     assert key_labels(prepared["RECORDS__URL"], revoked=False) == ["key"]
 
 
@@ -170,7 +170,9 @@ async def test_a_restore_that_fails_changes_nothing(tmp_path: Path) -> None:
     _accept_changes(target)
     (data / ".restoring").mkdir()
     restored = await run("restore", target, "--data-dir", data, **settings)
-    assert (restored.exit_code, "1 api keys: as in the database" in restored.stdout) == (0, True), restored.output
+    assert (restored.exit_code, "1 API key: the database that was replaced" in restored.stdout) == (0, True), (
+        restored.output
+    )
     assert (key_labels(url, revoked=False), key_labels(url, revoked=True)) == (["kept"], ["revoked"])
     assert not (data / ".restoring").exists()
 
