@@ -308,7 +308,7 @@ async def test_limits_of_keys_413_415(server: RunningServer) -> None:
     for wrong in ({"types": []}, {"types": ["image"]}, {"types": "image/*"}, {"length_max": 0}, {"length_max": "1"}):
         assert (await call_api(server, "POST", "keys", admin, wrong)).status == 400, wrong
     shown = command(server.data_dir, "key", "list", "--owner", "scanner")
-    assert shown.count("  up to 1000 bytes  only image/*  ") == 2
+    assert shown.count("  up to 1kB  only image/*  ") == 2
 
 
 async def test_secrets_are_kept_nowhere(server: RunningServer) -> None:

@@ -186,6 +186,8 @@ async def test_roles_of_the_rest(server: RunningServer) -> None:
     [
         {},
         {"ids": [1], "state": "dead"},
+        {"ids": [], "upload": "x"},
+        {"ids": [1], "upload": 7},
         {"ids": ["1"]},
         {"ids": [-1]},
         {"ids": [2**63]},

@@ -82,6 +82,17 @@ def test_wrong_arguments_are_refused_and_create_nothing(tmp_path: Path, monkeypa
     assert 0 == run("migrate", "--data-dir", "data").exit_code
     missing = run("import", "tusd", "nowhere", "--data-dir", "data")
     assert (2, "tusd-py: nowhere is not a directory\n") == (missing.exit_code, missing.stderr)
+    own = {"STORAGE__KIND": "s3", "S3__BUCKET": "b", "S3__ENDPOINT_URL": "http://127.0.0.1:9", "S3__SECRET_KEY": "y"}
+    own["S3__ACCESS_KEY"] = "x"
+    for arguments, sentence in (
+        (("http://b/x",), "http://b/x is not like s3://bucket/prefix"),
+        ((".", "--s3-endpoint", "http://127.0.0.1:9"), "--s3-endpoint needs a source like s3://bucket/prefix"),
+        (("s3://b/uploads/old",), "the maintenance of this server removes objects below s3://b/uploads/old that it"),
+    ):
+        refused = run("import", "tusd", *arguments, "--data-dir", "data", **own)
+        assert 2 == refused.exit_code, refused.output
+        assert refused.stderr.startswith(f"tusd-py: {sentence}"), refused.stderr
+        assert 1 == len(refused.stderr.splitlines())
     assert ["data"] == [path.name for path in tmp_path.iterdir()]
 
 

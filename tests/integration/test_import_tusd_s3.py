@@ -135,6 +135,16 @@ def keys(s3: S3Server) -> set[str]:
     return {each["Key"] for each in client.list_objects_v2(Bucket=BUCKET).get("Contents", ())}
 
 
+def test_missing_bucket_is_one_sentence(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing is read."""
+    isolate(tmp_path, monkeypatch)
+    assert 0 == run("migrate", "--data-dir", "data").exit_code
+    result = run("import", "tusd", "s3://nowhere", "--data-dir", "data", **settings(s3, "disk"))
+    assert 2 == result.exit_code
+    assert result.stderr.startswith("tusd-py: the bucket does not exist")
+    assert 1 == len(result.stderr.splitlines())
+
+
 @pytest.mark.parametrize("kind", ["disk", "s3"])
 async def test_uploads_of_a_real_tusd_go_on_at_their_urls(
     kind: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

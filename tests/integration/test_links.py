@@ -66,6 +66,17 @@ async def test_a_known_length_works_with_head_and_patch_alone(server: RunningSer
     assert (got.status, got.body) == (200, b"hello")
 
 
+async def test_length_within_its_bound_400(server: RunningServer) -> None:
+    """A length that is known may have a bound beside it, which has to be one."""
+    for terms, status in (
+        ({"length": 5, "length_max": 5}, 201),
+        ({"length": 6, "length_max": 5}, 400),
+        ({"length": 0, "length_max": 0}, 400),
+        ({"length": 5, "length_max": "9"}, 400),
+    ):
+        assert (await call(server, "POST", "upload-links", terms)).status == status, terms
+
+
 async def test_creation_with_upload_by_a_link(server: RunningServer) -> None:
     """POST with bytes stores them; an empty file is complete at once."""
     link = await made(server, "upload-links", length_max=100)

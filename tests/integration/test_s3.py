@@ -187,6 +187,7 @@ def janitor(server: RunningServer, s3: S3Server, *flags: str) -> list[dict[str, 
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.timeout(600)
 def test_janitor(server: RunningServer, s3: S3Server) -> None:
     """It removes what a killed server has left of an upload, and the upload goes on with what its record names."""
     body = bytes(content(46, 12 * MIB))
@@ -203,7 +204,7 @@ def test_janitor(server: RunningServer, s3: S3Server) -> None:
     until_now(
         lambda: {str(each["key"]) for each in janitor(server, s3, "--older-than", "0s")} == expected,
         "the janitor finds what is lost",
-        60,
+        300,
     )
     removed = janitor(server, s3, "--older-than", "0s", "--delete")
     assert {str(each["key"]) for each in removed if each["is_removed"]} == expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +37,13 @@ class FakeS3(S3Client):
         if failure is not None:
             raise failure
         return answer
+
+    async def send_part(
+        self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
+    ) -> str:
+        part = {"Key": key, "UploadId": multipart_id, "PartNumber": number, "Body": b"".join(pieces)}
+        sent = await self.call("upload_part", **part, **checksum)
+        return str(sent["ETag"])
 
     async def read(self, key: str, start: int, stop: int) -> Any:
         if key not in self.objects:

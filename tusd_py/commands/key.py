@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, say, settings_of
+from tusd_py.commands.output import size_text
 
 if TYPE_CHECKING:
     from tusd_py.contracts.accounts import ApiKeys
@@ -109,7 +110,7 @@ def list_keys(owner: OfOwner = "", as_json: AsJson = False, config: Config = Non
             state = "revoked" if key.revoked_at else f"expires {view['expires_at'] or 'never'}"
             scope = "all verbs" if key.verbs is None else " ".join(sorted(key.verbs))
             if key.limits.length_max is not None:
-                scope += f"  up to {key.limits.length_max} bytes"
+                scope += f"  up to {size_text(key.limits.length_max)}"
             if key.limits.types is not None:
                 scope += f"  only {' '.join(key.limits.types)}"
             roles, used = " ".join(sorted(key.roles)), view["last_used_at"] or "never"

@@ -7,6 +7,9 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
+#: The largest first; a size of 1,500 MB is no whole number of GB.
+_UNITS = (("TB", 1000**4), ("GB", 1000**3), ("MB", 1000**2), ("kB", 1000))
+
 
 def say(line: str) -> None:
     """Print one line on standard output and flush it: scripts wait for some of them.
@@ -19,6 +22,19 @@ def say(line: str) -> None:
         sys.exit(1)
     except OSError as error:
         fail([f"standard output cannot be written to: {error.strerror}"])
+
+
+def counted(count: int, noun: str) -> str:
+    """The number with its noun, such as ``1 key`` and ``2 keys``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def size_text(count: int) -> str:
+    """A number of bytes as a size that an option or a setting takes, where that is exact: ``5GB``, ``1500MB``."""
+    for unit, size in _UNITS:
+        if count and count % size == 0:
+            return f"{count // size}{unit}"
+    return counted(count, "byte")
 
 
 def announce(line: str) -> None:

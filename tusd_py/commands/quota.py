@@ -10,6 +10,7 @@ import typer
 
 from tusd_py.commands.auditing import operator_entries
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
+from tusd_py.commands.output import counted, size_text
 
 if TYPE_CHECKING:
     from tusd_py.contracts.quota_ledger import QuotaLedger
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The largest first; a size of 1,500 MB is no whole number of GB.
-_UNITS = (("TB", 1000**4), ("GB", 1000**3), ("MB", 1000**2), ("kB", 1000))
 #: Of a number of files that the database can store.
 _DIGITS_MAX = 18
 
@@ -135,7 +134,7 @@ def reconcile(repair: Repair = False, config: Config = None, data_dir: DataDir =
     )
     for drift in drifts:
         say(f"{drift.subject}  {drift.period}  {drift.unit}  counted {drift.counted}  charged {drift.charged}")
-    say(f"{len(drifts)} differences{' repaired' if repair and drifts else ''}" if drifts else "no differences")
+    say(f"{counted(len(drifts), 'difference')}{' repaired' if repair else ''}" if drifts else "no differences")
     if drifts and not repair:
         raise typer.Exit(1)
 
@@ -170,15 +169,10 @@ def _limit(name: str, text: str) -> int | None:
 
 
 def _amount(quota: str, value: object) -> str:
-    """A number of bytes as a size that a limit may be given as, where that is exact; numbers of files as they are."""
+    """A number of bytes as a size, and of files as it is."""
     if value is None:
         return "none"
-    if not isinstance(value, int) or not quota.startswith("bytes"):
-        return str(value)
-    for unit, size in _UNITS:
-        if value and value % size == 0:
-            return f"{value // size}{unit}"
-    return f"{value} bytes"
+    return size_text(value) if isinstance(value, int) and quota.startswith("bytes") else str(value)
 
 
 def _call(settings: Settings, use: Callable[[QuotaLedger], Awaitable[T]]) -> T:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, say, settings_of
+from tusd_py.commands.output import counted
 
 if TYPE_CHECKING:
     from tusd_py.access.accounts import AccountEditor
@@ -123,9 +124,13 @@ def erase(name: Name, yes: Yes = False, config: Config = None, data_dir: DataDir
     if not yes:
         fail([f"this deletes every upload of {name}, and cannot be undone: add --yes"])
     done = with_database(settings, opened_ports, partial(_erase, name), "there are no accounts without a database")
-    say(f"{name} was erased, and is {done.pseudonym} from now on: {done.deleted} uploads and {done.keys} keys deleted")
+    say(
+        f"{name} was erased, and is {done.pseudonym} from now on: "
+        f"{counted(done.deleted, 'upload')} and {counted(done.keys, 'key')} deleted"
+    )
     if done.erased.events_left:
-        say(f"{done.erased.events_left} events are still to be delivered to webhooks: run this again when they are")
+        left = counted(done.erased.events_left, "event")
+        say(f"{left} still to be delivered to webhooks: run this again when that is done")
     if done.kept:
         fail([f"upload {each} is being changed by another process: run this again" for each in done.kept])
 

@@ -7,6 +7,7 @@ its description gets another name first, which tusd does not find.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 from itertools import takewhile
@@ -19,6 +20,8 @@ from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, PartsChan
 from tusd_py.uploads.adopt import Changed
 
 _SUFFIX = ".info"
+#: Descriptions that are read at the same time: a bucket may have millions of complete uploads.
+_TOGETHER = 16
 #: The description of an unfinished upload that was taken over. tusd answers 404 for it.
 _TAKEN = ".info.imported"
 
@@ -125,14 +128,17 @@ class TusdBucket:
     async def uploads(self) -> AsyncIterator[tuple[str, TusdObjects | InfoInvalid]]:
         """Each upload with its key, or why it cannot be taken over. Raises ``StoreError``."""
         async for page in self.client.pages("list_objects_v2", Prefix=self.prefix):
-            for info_key in (each["Key"] for each in page.get("Contents", ())):
-                if not info_key.endswith((_SUFFIX, _TAKEN)):
-                    continue
-                try:
-                    found: TusdObjects | InfoInvalid = await self.open(info_key)
-                except InfoInvalid as invalid:
-                    found = invalid
-                yield _content_key(info_key), found
+            keys = [each["Key"] for each in page.get("Contents", ()) if each["Key"].endswith((_SUFFIX, _TAKEN))]
+            for start in range(0, len(keys), _TOGETHER):
+                some = keys[start : start + _TOGETHER]
+                for info_key, found in zip(some, await asyncio.gather(*map(self._open_or_reason, some)), strict=True):
+                    yield _content_key(info_key), found
+
+    async def _open_or_reason(self, info_key: str) -> TusdObjects | InfoInvalid:
+        try:
+            return await self.open(info_key)
+        except InfoInvalid as invalid:
+            return invalid
 
     async def close(self) -> None:
         await self.client.close()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
+from tusd_py.storage.s3.part_transport import PartTransport, tls_context
 from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
@@ -23,6 +25,9 @@ _CONNECT_SECONDS = 5
 #: With the delays between them, S3 may be away for some seconds before a client is answered 503.
 _ATTEMPTS = 4
 _CONNECTIONS_MAX = 64
+#: The signature of a part is valid for this long.
+_PART_URL_SECONDS = 3600
+_CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
 _CHANGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody"})
@@ -81,6 +86,7 @@ class S3Client:
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._client: Any = None
+        self._parts: PartTransport | None = None
 
     async def call(self, operation: str, **arguments: Any) -> Any:
         """Return the response of ``operation`` on the bucket.
@@ -112,6 +118,31 @@ class S3Client:
                 if attempt < _ATTEMPTS:
                     await _pause(attempt)
         raise StoreUnavailable(describe_failure(failure, _host(client))) from None
+
+    async def send_part(
+        self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
+    ) -> str:
+        """Send one part; return its ETag. ``checksum`` is an argument of UploadPart. Raises like ``call``."""
+        from aiohttp import ClientError as TransportError
+
+        arguments = {"Key": key, "UploadId": multipart_id, "PartNumber": number, **checksum}
+        headers = dict(zip((_CHECKSUM_HEADER,), checksum.values(), strict=False))
+        for attempt in range(1, _ATTEMPTS + 1):
+            url = await self.presigned_url("upload_part", _PART_URL_SECONDS, **arguments)
+            assert self._parts is not None, "the client is open"
+            try:
+                answer = await self._parts.put(url, pieces, headers)
+            except (TransportError, OSError, TimeoutError) as error:
+                failure: StoreError = StoreUnavailable(describe_failure(error, _host(self._client)))
+            else:
+                if answer.etag:
+                    return answer.etag
+                failure = _translated(answer.response(), "upload_part", self.bucket)
+                if not answer.may_be_repeated and not _has_changed(answer.response()):
+                    raise failure
+            if attempt < _ATTEMPTS:
+                await _pause(attempt)
+        raise failure
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
@@ -194,6 +225,9 @@ class S3Client:
             return None
 
     async def close(self) -> None:
+        if self._parts is not None:
+            await self._parts.close()
+            self._parts = None
         await self._stack.aclose()
         self._client = None
 
@@ -206,7 +240,7 @@ class S3Client:
 
     async def _open(self) -> Any:
         # Importing it and reading its descriptions of S3 takes half a second, which the event loop must not wait for.
-        session = await in_executor(cpu_threads, _load)
+        session, tls = await in_executor(cpu_threads, _load)
         from aiobotocore.config import AioConfig
 
         account = self._account
@@ -223,6 +257,7 @@ class S3Client:
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
         )
+        self._parts = PartTransport(tls, _CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
         return await self._stack.enter_async_context(
             session.create_client(
                 "s3",
@@ -253,7 +288,7 @@ def _host(client: Any) -> str:
     return urlsplit(str(client.meta.endpoint_url)).netloc.rpartition("@")[2]
 
 
-def _load() -> Any:
+def _load() -> tuple[Any, ssl.SSLContext]:
     from aiobotocore.session import get_session
 
     session = get_session()
@@ -262,7 +297,7 @@ def _load() -> Any:
         loader.load_service_model("s3", name)
     for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
         loader.load_data(name)
-    return session
+    return session, tls_context(session)
 
 
 def _has_changed(response: Any) -> bool:

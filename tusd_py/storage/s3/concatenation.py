@@ -91,7 +91,7 @@ class S3Concatenation:
 
     async def _send_small(self) -> None:
         body = self._take_small()
-        await self._add(await multipart.send_part(self._client, self._state, len(self._made) + 1, body), len(body))
+        await self._add(await multipart.send_part(self._client, self._state, len(self._made) + 1, [body]), len(body))
 
     async def _copy(self, source: str, start: int, stop: int) -> None:
         if self._client.copies_parts:

@@ -18,6 +18,8 @@ from tusd_py.storage.s3.state import S3State, StoredPart
 #: Some stores keep parts that were being sent while the upload was aborted: it is repeated until none is left.
 _ABORTS_MAX = 5
 _ABORT_PAUSE_SECONDS = 0.2
+#: Smaller pieces are joined: each is written to the connection by itself.
+_PIECE_BYTES_MIN = 32 * 1024
 
 
 async def put_object(client: S3Client, key: str, body: bytes, attributes: Mapping[str, Any]) -> int:
@@ -54,14 +56,16 @@ async def create(
     return replace(state, key=key, multipart_id=made["UploadId"], has_checksums=False)
 
 
-async def send_part(client: S3Client, state: S3State, number: int, body: bytes) -> StoredPart:
-    """Send the part ``number``, counted from 1."""
-    crc = checksums.crc_of(body)
-    more = {checksums.FIELD: checksums.to_field(crc)} if state.has_checksums else {}
-    sent = await client.call(
-        "upload_part", Key=state.key, UploadId=state.multipart_id, PartNumber=number, Body=body, **more
-    )
-    return StoredPart(_normal(sent["ETag"]), crc)
+async def send_part(client: S3Client, state: S3State, number: int, pieces: Sequence[bytes]) -> StoredPart:
+    """Send the part ``number``, counted from 1, which consists of ``pieces``."""
+    if len(pieces) * _PIECE_BYTES_MIN > sum(map(len, pieces)):
+        pieces = [b"".join(pieces)]
+    crc = 0
+    for piece in pieces:
+        crc = checksums.crc_after(crc, piece)
+    checksum = {checksums.FIELD: checksums.to_field(crc)} if state.has_checksums else {}
+    etag = await client.send_part(state.key, state.multipart_id, number, pieces, checksum)
+    return StoredPart(_normal(etag), crc)
 
 
 async def copy_part(

@@ -49,7 +49,7 @@ async def _copy_part(
     await access.budget.acquire(stop - start)
     try:
         body = await _read(access, source, start, stop)
-        return await multipart.send_part(access.client, state, number, body)
+        return await multipart.send_part(access.client, state, number, [body])
     finally:
         access.budget.release(stop - start)
 

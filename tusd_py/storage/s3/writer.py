@@ -189,9 +189,7 @@ class S3Sink:
     async def _send_part(self, index: int, tails: Sequence[Tail], fresh: list[bytes], acquired: int) -> StoredPart:
         try:
             earlier = await self._read_tails(tails)
-            body = b"".join([*earlier, *fresh])
-            fresh.clear()
-            return await multipart.send_part(self._client, self._state, index + 1, body)
+            return await multipart.send_part(self._client, self._state, index + 1, [*earlier, *fresh])
         finally:
             self._access.budget.release(acquired)
 
@@ -258,7 +256,7 @@ class S3Sink:
                 count = self._state.tail_bytes
             await self._access.budget.acquire(count)
         try:
-            rest = b"".join([*await self._read_tails(self._state.tails), *self._fresh])
+            rest = [*await self._read_tails(self._state.tails), *self._fresh]
             # Not to be cancelled in the middle: S3 may complete it all the same, behind the next request.
             await uninterrupted(asyncio.ensure_future(self._make_object(rest, total)))
         finally:
@@ -268,12 +266,12 @@ class S3Sink:
         # More bytes reopen the object.
         self._is_prepared = False
 
-    async def _make_object(self, rest: bytes, total: int) -> None:
+    async def _make_object(self, rest: Sequence[bytes], total: int) -> None:
         state = self._state
         if not state.parts:
             key = self._access.new_object_key(self._upload)
             crc: int | None = await multipart.put_object(
-                self._client, key, rest, self._access.attributes.of_object(self._upload)
+                self._client, key, b"".join(rest), self._access.attributes.of_object(self._upload)
             )
             if state.multipart_id:
                 self._obsolete.append((state.key, state.multipart_id))
@@ -281,7 +279,7 @@ class S3Sink:
             key, parts = state.key, list(state.parts)
             if rest:
                 parts.append(await multipart.send_part(self._client, state, len(parts) + 1, rest))
-            sizes = [*map(state.layout.size, range(len(state.parts))), len(rest)]
+            sizes = [*map(state.layout.size, range(len(state.parts))), total - state.parts_bytes]
             crc = checksums.combined((part.crc, size) for part, size in zip(parts, sizes, strict=False))
             try:
                 await multipart.complete(self._client, state, parts, total, crc)

@@ -50,6 +50,8 @@ async def _named(call: Call, queue: JobQueue, states: Collection[JobState]) -> l
     body = (await call.json()).only("ids", "state", "upload")
     if ("ids" in body) == ("state" in body):
         raise ApiError(400, "name the jobs by ids, or by state and perhaps upload")
+    if "ids" in body and "upload" in body:
+        raise ApiError(400, "upload goes with state; ids name the jobs already")
     if "ids" in body:
         return list(dict.fromkeys(body.numbers("ids", items_max=BULK_MAX)))
     state = JobState(body.choice("state", states))

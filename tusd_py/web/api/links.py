@@ -96,7 +96,7 @@ async def make_for_upload(call: Call) -> object:
     names = ("length", "length_max", "metadata", "types", "origins", "expires_in", "may_download", "owner")
     body = (await call.json()).only(*names)
     length = body.number("length") if "length" in body else None
-    length_max = _length_max(call, body) if length is None else None
+    length_max = _length_max(call, body, length)
     metadata = body.text_map("metadata", {})
     if metadata:
         header = format_metadata({name: value.encode() for name, value in metadata.items()})
@@ -150,10 +150,15 @@ def _url(call: Call, access: AccessPorts, link: Link) -> str:
     return f"{url}?{link_query(access.signer, link)}"
 
 
-def _length_max(call: Call, body: JsonBody) -> int | None:
+def _length_max(call: Call, body: JsonBody, length: int | None) -> int | None:
+    """The bound of a length that is not known yet."""
     limits = call.ports.policy.limits_for(call.principal)
-    if "length_max" in body:
-        length_max = body.number("length_max", least=1)
+    length_max = body.number("length_max", least=1) if "length_max" in body else None
+    if length is not None:
+        if length_max is not None and length > length_max:
+            raise ApiError(400, "length is greater than length_max")
+        return None
+    if length_max is not None:
         rules.ensure_allowed_length(length_max, limits)
         return length_max
     if not limits.length_max and call.ports.quotas is not None:
