@@ -21,10 +21,15 @@ log = logging.getLogger(__name__)
 
 #: One read of a download.
 READ_BYTES = 256 * 1024
-_CONNECT_SECONDS = 5
+_CONNECT_SECONDS = 10
 #: With the delays between them, S3 may be away for some seconds before a client is answered 503.
 _ATTEMPTS = 4
-_CONNECTIONS_MAX = 64
+#: Requests under way, beside parts and bodies of downloads. If a thousand saves are due at once, each would delay the
+#: others until none is answered in time.
+_CALLS_MAX = 64
+#: Slow downloads keep their connections for long.
+_CONNECTIONS_MAX = 1024
+_PART_CONNECTIONS_MAX = 64
 #: The signature of a part is valid for this long.
 _PART_URL_SECONDS = 3600
 _CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
@@ -85,6 +90,7 @@ class S3Client:
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
+        self._calls = asyncio.Semaphore(_CALLS_MAX)
         self._client: Any = None
         self._parts: PartTransport | None = None
 
@@ -104,7 +110,8 @@ class S3Client:
 
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await getattr(client, operation)(Bucket=self.bucket, **arguments)
+                async with self._calls:
+                    return await getattr(client, operation)(Bucket=self.bucket, **arguments)
             except ClientError as error:
                 if not _has_changed(error.response) or attempt == _ATTEMPTS:
                     raise _translated(error.response, operation, self.bucket) from None
@@ -257,7 +264,7 @@ class S3Client:
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
         )
-        self._parts = PartTransport(tls, _CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
+        self._parts = PartTransport(tls, _PART_CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
         return await self._stack.enter_async_context(
             session.create_client(
                 "s3",
