@@ -13,16 +13,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_REQUEST = (
+CREATION = (
     b"POST /files/ HTTP/1.1\r\nHost: bench\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 100\r\nContent-Length: 0\r\n\r\n"
 )
-_CONNECTIONS = 16
+CONNECTIONS = 16
 _DAY = {"QUOTAS__ENABLED": "true", "QUOTAS__BYTES_PER_DAY": "1TB", "QUOTAS__BYTES_PER_MONTH": "1TB"}
 _ALL = {"QUOTAS__FILES_PER_DAY": "1000000", "QUOTAS__BYTES_STORED": "1TB", "QUOTAS__UPLOADS_AT_ONCE": "1000000"}
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
@@ -53,16 +53,16 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         servers = {
-            name: stack.enter_context(_serving(Path(folder, str(number)), settings))
+            name: stack.enter_context(serving(Path(folder, str(number)), settings))
             for number, (name, settings) in enumerate(_SETTINGS.items())
         }
         for server in servers.values():
-            asyncio.run(_create(server.port, options.creations // 4))
+            asyncio.run(send(server.port, options.creations // 4))
         costs: dict[str, list[float]] = {name: [] for name in servers}
         for _ in range(options.rounds):
             for name, server in servers.items():
                 before = server.cpu_seconds()
-                asyncio.run(_create(server.port, options.creations))
+                asyncio.run(send(server.port, options.creations))
                 costs[name].append((server.cpu_seconds() - before) / options.creations * 1e6)
     medians = {name: statistics.median(each) for name, each in costs.items()}
     plain = medians["without quotas"]
@@ -71,21 +71,27 @@ def main() -> int:
     return int(plain / medians["all quotas"] < _RATIO_MIN)
 
 
-async def _create(port: int, count: int) -> None:
-    async def connection() -> None:
+async def send(port: int, count: int, requests: Sequence[bytes] = (CREATION,)) -> None:
+    """Send ``count`` requests over several connections, each of which repeats one of ``requests``.
+
+    Raises ``RuntimeError`` for an answer other than 2xx.
+    """
+
+    async def connection(request: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in range(count // _CONNECTIONS):
-            writer.write(_REQUEST)
+        for _ in range(count // CONNECTIONS):
+            writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            if b" 201 " not in head[:20]:
-                raise RuntimeError(f"the creation was answered {head[:100]!r}")
+            if b" 20" not in head[:12]:
+                raise RuntimeError(f"the request was answered {head[:100]!r}")
         writer.close()
 
-    await asyncio.gather(*(connection() for _ in range(_CONNECTIONS)))
+    await asyncio.gather(*(connection(requests[number % len(requests)]) for number in range(CONNECTIONS)))
 
 
 @contextmanager
-def _serving(data_dir: Path, settings: Mapping[str, str]) -> Iterator[Running]:
+def serving(data_dir: Path, settings: Mapping[str, str]) -> Iterator[Running]:
+    """A server with these settings, which are named as its variables are."""
     fixed = {"LOG__LEVEL": "warning", "UPLOADS__EMPTY_PER_CLIENT_MAX": "1000000"}
     variables = {f"TUSD_PY_{name}": value for name, value in {**fixed, **settings}.items()}
     command = [sys.executable, "-m", "tusd_py", "serve", "--port", "0", "--data-dir", str(data_dir)]

@@ -11,11 +11,13 @@ from datetime import timedelta
 import pytest
 
 from tests.support.harness import CALLER, UploadsHarness
+from tests.support.waiting import eventually
 from tusd_py.access.quota import QuotaPolicy
-from tusd_py.model.jobs import Job
+from tusd_py.contracts.records import QuotaExhausted, RecordExists
+from tusd_py.model.jobs import NO_EFFECTS, Effects, Job
 from tusd_py.model.principal import Principal, PrincipalLimits
 from tusd_py.model.quota import QuotaLimits, QuotaPeriods
-from tusd_py.model.upload import Kind, Status
+from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.uploads.expire import sweep
@@ -286,3 +288,40 @@ async def test_forgotten_subject(url: str) -> None:
         assert await database.quota_ledger.find_limits(SUBJECT) is None
         await harness.append(upload.id, 0, b"x" * 60)
         assert await used(database) == [(0, 0), (0, 0)]
+
+
+async def test_insertions_of_one_transaction_share_a_quota(url: str) -> None:
+    """Those that fit together are charged together; of those that do not, each is accepted or refused by itself."""
+    async with opened(url) as (harness, database):
+        policy = harness.ports.quotas
+        assert policy is not None
+
+        async def insert(*lengths: int) -> list[BaseException | None]:
+            outcomes: list[BaseException | None] = []
+            for length in lengths:
+                now = harness.clock()
+                upload = Upload(id=harness.ports.new_id(), length=length, created_at=now, updated_at=now)
+                effects = Effects(quota=policy.new_charge(upload, "192.0.2.7"))
+                database.records.begin_insert(upload, effects, outcomes.append)
+            await eventually(lambda: len(outcomes) == len(lengths))
+            return outcomes
+
+        assert await insert(20, 30) == [None, None]
+        assert await used(database) == [(50, 50), (50, 50)]
+        first, second, third = await insert(40, 40, 10)
+        assert first is None and isinstance(second, QuotaExhausted) and third is None
+        assert await used(database) == [(100, 100), (100, 100)]
+
+
+async def test_insertion_of_a_recorded_id_is_refused_alone(url: str) -> None:
+    """The insertions that share its transaction are recorded."""
+    async with opened(url) as (harness, database):
+        now = harness.clock()
+        first, second = (Upload(id=each, length=1, created_at=now, updated_at=now) for each in ("a" * 32, "b" * 32))
+        await database.records.insert(first)
+        outcomes: list[BaseException | None] = []
+        for upload in (second, first):
+            database.records.begin_insert(upload, NO_EFFECTS, outcomes.append)
+        await eventually(lambda: len(outcomes) == 2)
+        assert outcomes[0] is None and isinstance(outcomes[1], RecordExists)
+        assert await database.records.find(second.id) == second
