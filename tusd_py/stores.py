@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tusd_py.contracts.download_urls import DownloadUrls
+from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.store import Store, StoreError, StoreUnavailable
 from tusd_py.publishing.names import candidates, published_name, with_random_suffix
 from tusd_py.settings import Settings, without_credentials
@@ -61,7 +62,7 @@ def make_store(settings: Settings) -> Store:
     )
 
 
-def make_bucket_publisher(settings: Settings, store: Store) -> BucketPublisher:
+def make_bucket_publisher(settings: Settings, store: Store, locker: Locker) -> BucketPublisher:
     """The publisher for a target in S3. The store is one in S3, too."""
     from tusd_py.storage.s3.client import S3Client
     from tusd_py.storage.s3.publisher import BucketPublisher
@@ -78,6 +79,7 @@ def make_bucket_publisher(settings: Settings, store: Store) -> BucketPublisher:
         name=lambda upload: published_name(settings.publishing.pattern, upload),
         candidates=candidates,
         suffixed=with_random_suffix,
+        locker=locker,
         capabilities=store.capabilities.find,
     )
 

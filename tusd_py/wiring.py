@@ -198,7 +198,7 @@ async def open_ports(
         empty_sessions=EmptyUploads(settings.uploads.empty_per_client_max),
         validator=_validator(settings) if VALIDATION.name in settings.steps else None,
         sniffer=_validator(settings) if settings.validation.early else None,
-        publisher=_publisher(settings, store) if PUBLISHING.name in settings.steps else None,
+        publisher=_publisher(settings, store, locker) if PUBLISHING.name in settings.steps else None,
         download_urls=make_download_urls(settings, store),
         job_queue=None if database is None else database.job_queue,
         endpoint_states=None if database is None else database.endpoint_states,
@@ -283,10 +283,10 @@ def limits(settings: Settings) -> Limits:
     )
 
 
-def _publisher(settings: Settings, store: Store) -> Publisher:
+def _publisher(settings: Settings, store: Store, locker: Locker) -> Publisher:
     publishing = settings.publishing
     if publishing.bucket is not None:
-        return make_bucket_publisher(settings, store)
+        return make_bucket_publisher(settings, store, locker)
     directory = Path(publishing.directory).absolute()
     return DirectoryPublisher(
         directory=directory,

@@ -16,6 +16,7 @@ from tests.support.content import content
 from tests.support.s3 import S3Server, running_s3
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import BytesMissing, StoreUnavailable
+from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Upload
 from tusd_py.publishing.names import candidates, with_random_suffix
 from tusd_py.storage.s3 import copying
@@ -50,6 +51,7 @@ class Bench:
             self.blocking.create_bucket(Bucket=bucket)
         self.store = S3Store(server.account(self.source), part_bytes=5 * MIB)
         self.clients: list[S3Client] = []
+        self.locker = MemoryLocker()
 
     def publisher(
         self, name: str = "a/report.txt", *, is_exclusive: bool = True, copies_parts: bool = True
@@ -69,6 +71,7 @@ class Bench:
             name=lambda _: name,
             candidates=candidates,
             suffixed=with_random_suffix,
+            locker=self.locker,
             capabilities=capabilities,
         )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tusd_py.contracts.locker import Locker, LocksUnavailable, LockTimeout
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import BytesMoved, Store
 from tusd_py.model.upload import Upload
@@ -22,6 +23,8 @@ from tusd_py.storage.s3.layout import Keys
 #: The metadata of a published object that says of which upload it is a copy. It does not reveal the id.
 _MARK = "tusd-py-upload"
 _MARK_CHARACTERS = 32
+#: A lock is held for two requests.
+_LOCK_SECONDS = 60.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: So often other uploads may take the chosen name during one attempt; then the job is tried again later.
 _CONFLICTS_MAX = 5
@@ -55,6 +58,7 @@ class BucketPublisher:
     name: Callable[[Upload], str]
     candidates: Callable[[str, str], Iterator[str]]
     suffixed: Callable[[str, str, int], str]
+    locker: Locker
     capabilities: Callable[[], Awaitable[Capabilities]]
 
     async def prepare(self, upload: Upload, store: Store) -> None:
@@ -115,7 +119,24 @@ class BucketPublisher:
         await self._write_note(upload, _Note(copy, True, source))
 
     async def _place(self, upload: Upload, note: _Note) -> bool:
-        """Let the copy appear; return whether it is there now. It is not if another object has its key."""
+        """Let the copy appear; return whether it is there now. It is not if another object has its key.
+
+        Some services look whether the key is free and write later, so two workers must not complete at once.
+        """
+        key = note.copy.key
+        try:
+            lock = await self.locker.acquire(_lock_name(self.target.bucket, key), _LOCK_SECONDS)
+        except (LockTimeout, LocksUnavailable) as error:
+            raise PublishFailed(f"the name {key} cannot be locked: {error}") from error
+        try:
+            mark = await self._mark_at(key)
+            if mark is not None:
+                return mark == _mark(upload)
+            return await self._complete(upload, note)
+        finally:
+            await lock.release()
+
+    async def _complete(self, upload: Upload, note: _Note) -> bool:
         try:
             attributes = self._attributes(upload)
             if upload.offset and not note.copy.multipart_id:
@@ -187,6 +208,10 @@ class BucketPublisher:
         }
         body = json.dumps(value).encode()
         await self.source.call("put_object", Key=self.keys.note(upload.id), Body=body, **self.attributes.of_bytes())
+
+
+def _lock_name(bucket: str, key: str) -> str:
+    return "publishing-" + hashlib.sha256(f"{bucket}/{key}".encode()).hexdigest()[:32]
 
 
 def _mark(upload: Upload) -> str:

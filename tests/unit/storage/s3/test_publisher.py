@@ -10,12 +10,15 @@ import pytest
 
 from tests.contracts.store import an_upload, append
 from tests.support.fake_s3 import FakeS3, FakeS3Store
+from tusd_py.contracts.locker import Locker
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import BytesMissing
+from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.upload import Upload
 from tusd_py.publishing.names import candidates, with_random_suffix
 from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.capabilities import Capabilities
+from tusd_py.storage.s3.client import Conflict
 from tusd_py.storage.s3.layout import Keys
 from tusd_py.storage.s3.publisher import BucketPublisher
 
@@ -54,7 +57,7 @@ class MortalS3(FakeS3):
         raise Killed
 
 
-def a_publisher(fake: FakeS3, service: Capabilities = EVERYTHING) -> BucketPublisher:
+def a_publisher(fake: FakeS3, service: Capabilities = EVERYTHING, locker: Locker | None = None) -> BucketPublisher:
     async def capabilities() -> Capabilities:
         # Other uploads take their turn here.
         await asyncio.sleep(0)
@@ -69,6 +72,7 @@ def a_publisher(fake: FakeS3, service: Capabilities = EVERYTHING) -> BucketPubli
         name=lambda _: "report.txt",
         candidates=candidates,
         suffixed=with_random_suffix,
+        locker=locker or MemoryLocker(),
         capabilities=capabilities,
     )
 
@@ -130,6 +134,26 @@ async def test_many_at_once_under_one_name(service: Capabilities) -> None:
     paths = await asyncio.gather(*map(one, uploads))
     expected = {path: b"%d" % number for number, path in enumerate(paths)}
     assert published(fake) == {"report.txt": b"foreign", **expected}
+
+
+class LateS3(FakeS3):
+    """Looks whether a key is free, and writes later."""
+
+    async def call(self, operation: str, **arguments: Any) -> Any:
+        if operation == "complete_multipart_upload" and arguments.pop("IfNoneMatch", None):
+            if arguments["Key"] in self.objects:
+                raise Conflict("an object has this key already")
+            await asyncio.sleep(0.001)
+        return await super().call(operation, **arguments)
+
+
+async def test_service_that_looks_first_and_writes_later() -> None:
+    """SeaweedFS 4.48 does so: workers do not complete at once under one name, so nothing is replaced."""
+    fake, locker = LateS3(), MemoryLocker()
+    store = FakeS3Store(fake)
+    uploads = [await append(store, an_upload(f"u{number}"), [b"%d" % number]) for number in range(4)]
+    paths = await asyncio.gather(*(publish(a_publisher(fake, locker=locker), each, store) for each in uploads))
+    assert published(fake) == {path: b"%d" % number for number, path in enumerate(paths)}
 
 
 async def test_bytes_that_are_gone() -> None:
