@@ -22,14 +22,19 @@ log = logging.getLogger(__name__)
 
 #: One read of a download.
 READ_BYTES = 256 * 1024
-_CONNECT_SECONDS = 5
+_CONNECT_SECONDS = 10
 #: With the delays between them, S3 may be away for some seconds before a client is answered 503.
 _ATTEMPTS = 4
 #: The library's delay before another attempt.
 _DELAY_SECONDS_MAX = 20
 #: A store that takes bytes more slowly than this is down.
 _BYTES_PER_SECOND_MIN = 64 * 1024
-_CONNECTIONS_MAX = 64
+#: Requests under way, beside parts and bodies of downloads. If a thousand saves are due at once, each would delay the
+#: others until none is answered in time.
+_CALLS_MAX = 64
+#: Slow downloads keep their connections for long.
+_CONNECTIONS_MAX = 1024
+_PART_CONNECTIONS_MAX = 64
 #: The signature of a part is valid for this long.
 _PART_URL_SECONDS = 3600
 _CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
@@ -90,6 +95,7 @@ class S3Client:
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
+        self._calls = asyncio.Semaphore(_CALLS_MAX)
         self._client: Any = None
         self._parts: PartTransport | None = None
 
@@ -111,7 +117,7 @@ class S3Client:
             try:
                 # With the attempts of the library.
                 longest = self._longest(_size(arguments.get("Body", b"")))
-                async with asyncio.timeout(_ATTEMPTS * (longest + _DELAY_SECONDS_MAX)):
+                async with self._calls, asyncio.timeout(_ATTEMPTS * (longest + _DELAY_SECONDS_MAX)):
                     return await getattr(client, operation)(Bucket=self.bucket, **arguments)
             except TimeoutError as error:
                 failure: Exception = error
@@ -281,7 +287,7 @@ class S3Client:
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
         )
-        self._parts = PartTransport(tls, _CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
+        self._parts = PartTransport(tls, _PART_CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
         return await self._stack.enter_async_context(
             session.create_client(
                 "s3",
