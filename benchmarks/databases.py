@@ -1,6 +1,6 @@
 """``python -m benchmarks.databases``: what PostgreSQL costs against SQLite, for each creation and each PATCH of 1 KiB.
 
-One server process for each round, interleaved; PostgreSQL runs on the same machine, with fsync off as in the tests, so
+One server for each round, interleaved; PostgreSQL runs on the same machine, with fsync off as in the tests, so
 that the figures are CPU time and round trips and not those of a disk. Needs PostgreSQL's programs.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import statistics
 import sys
@@ -109,24 +110,28 @@ def _cpu_seconds(pids: list[int]) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.databases")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument(
+        "--processes", type=int, nargs="+", default=[1], help="server processes, one table row for each"
+    )
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, choices=CLIENTS)
     arguments = parser.parse_args()
     database = shared_server()
-    found: dict[tuple[str, str, int], list[Figures]] = defaultdict(list)
+    found: dict[tuple[str, str, int, int], list[Figures]] = defaultdict(list)
     for _ in range(arguments.rounds):
-        for load in LOADS:
-            for clients in CLIENTS:
-                for name, kind in (("SQLite", ""), ("PostgreSQL", "file"), ("PostgreSQL, its locks", "records")):
-                    settings = {"LOCKING__KIND": kind or "file"}
-                    if kind:
-                        settings["RECORDS__URL"] = database.url(database.create_database())
-                    found[load, name, clients].append(measure(settings, load, clients, arguments.processes))
-    print("| request | records | clients | requests a second | median ms | server CPU µs | database CPU µs |")
-    print("|---|---|---|---|---|---|---|")
-    for (load, name, clients), rounds in found.items():
+        for load, clients, count in itertools.product(LOADS, arguments.clients, arguments.processes):
+            for name, kind in (("SQLite", ""), ("PostgreSQL", "file"), ("PostgreSQL, its locks", "records")):
+                settings = {"LOCKING__KIND": kind or "file"}
+                if kind:
+                    settings["RECORDS__URL"] = database.url(database.create_database())
+                found[load, name, clients, count].append(measure(settings, load, clients, count))
+    print(
+        "| request | records | clients | processes | requests a second | median ms | server CPU µs | database CPU µs |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for (load, name, clients, count), rounds in found.items():
         middle = Figures(*(statistics.median(values) for values in zip(*map(_values, rounds), strict=True)))
         print(
-            f"| {load} | {name} | {clients} | {middle.rate:,.0f} | {middle.median * 1e3:.1f} "
+            f"| {load} | {name} | {clients} | {count} | {middle.rate:,.0f} | {middle.median * 1e3:.1f} "
             f"| {middle.server_cpu * 1e6:.0f} | {middle.database_cpu * 1e6:.0f} |"
         )
     return 0

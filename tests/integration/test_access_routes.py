@@ -146,6 +146,7 @@ async def test_each_route_admits_what_the_table_says(server: RunningServer) -> N
     assert seen == {route: set(admitted.split()) for route, admitted in ADMITTED.items()}
 
 
+@pytest.mark.long
 async def test_anonymous_clients_that_may_upload(tmp_path: Path) -> None:
     """They use sessions and see their quota, and nothing else that needs credentials."""
     server = start(tmp_path / "data", ACCESS__ANONYMOUS="all", **EVERYTHING)

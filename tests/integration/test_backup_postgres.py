@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from typer.testing import Result
 
 from tests.support.client import TUS, create, patch_headers, request
 from tests.support.command import run as run_here
+from tests.support.faults import KilledAt, environment
 from tests.support.grants import becomes
 from tests.support.postgres import blank_database, new_database
 from tests.support.server import RunningServer, start_server
@@ -27,6 +31,11 @@ ACCESS = {"ACCOUNTS__API_KEYS": "true", "AUDIT__ENABLED": "true", "QUOTAS__ENABL
 def rows(url: str, query: str) -> list[Any]:
     with psycopg.connect(url) as connection:
         return connection.execute(query.encode()).fetchall()
+
+
+def change(url: str, statements: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(statements.encode())
 
 
 def tables_of(url: str, schema: str = "public") -> dict[str, int]:
@@ -85,7 +94,7 @@ async def test_restore_over_the_database_that_knows_what_was_revoked(tmp_path: P
     assert (refused.exit_code, "--replace" in refused.stderr) == (2, True), refused.stderr
     restored = await run("restore", target, "--replace", "--data-dir", data, **settings)
     assert restored.exit_code == 0, restored.stderr
-    assert "1 api keys: as in the database before" in restored.stdout
+    assert "1 API key: the database that was replaced says so" in restored.stdout
     assert "missing" not in restored.stdout
     [[schema]] = rows(url, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'replaced%'")
     assert f"the schema {schema} of the database" in restored.stdout
@@ -119,14 +128,14 @@ async def test_restore_into_an_empty_database_revokes_all_credentials(tmp_path: 
     assert 0 == (await run("backup", target, "--data-dir", data, **settings)).exit_code
     blank = {**settings, "RECORDS__URL": blank_database()}
     restored = await run("restore", target, "--data-dir", tmp_path / "new", **blank)
-    assert "1 api keys: there is no database that says what was" in restored.stdout, restored
+    assert "1 API key: " in restored.stdout, restored
     assert key_labels(blank["RECORDS__URL"], revoked=True) == ["key"]
     assert tables_of(blank["RECORDS__URL"]) == tables_of(settings["RECORDS__URL"])
     # A database that a server has prepared, and that nothing was recorded in, knows nothing either.
     prepared = {**settings, "RECORDS__URL": new_database()}
     arguments = ("restore", target, "--replace", "--keep-credentials", "--data-dir", tmp_path / "other")
     restored = await run(*arguments, **prepared)
-    assert (restored.exit_code, "api keys" in restored.stdout) == (0, False), restored
+    assert (restored.exit_code, "API key" in restored.stdout) == (0, False), restored
     assert key_labels(prepared["RECORDS__URL"], revoked=False) == ["key"]
 
 
@@ -161,7 +170,9 @@ async def test_a_restore_that_fails_changes_nothing(tmp_path: Path) -> None:
     _accept_changes(target)
     (data / ".restoring").mkdir()
     restored = await run("restore", target, "--data-dir", data, **settings)
-    assert (restored.exit_code, "1 api keys: as in the database" in restored.stdout) == (0, True), restored.output
+    assert (restored.exit_code, "1 API key: the database that was replaced" in restored.stdout) == (0, True), (
+        restored.output
+    )
     assert (key_labels(url, revoked=False), key_labels(url, revoked=True)) == (["kept"], ["revoked"])
     assert not (data / ".restoring").exists()
 
@@ -213,3 +224,62 @@ async def _is_done(server: RunningServer) -> bool:
     state = await _backup_state(server)
     assert state["outcome"] in ("never", "running", "done"), state
     return bool(state["outcome"] == "done")
+
+
+@pytest.mark.long
+async def test_a_user_that_may_not_create_schemas(tmp_path: Path) -> None:
+    """A restore over tables says what it needs, and one into an empty database needs nothing more."""
+    owner_url = blank_database()
+    user = f"limited_{owner_url.partition('@/')[2].partition('?')[0]}"
+    change(owner_url, f"CREATE ROLE {user} LOGIN; GRANT CREATE, USAGE ON SCHEMA public TO {user}")
+    settings = {"RECORDS__URL": owner_url.replace("tusd@", f"{user}@"), **ACCESS}
+    data, target = tmp_path / "data", tmp_path / "backup"
+    assert 0 == (await run("migrate", "--data-dir", data, **settings)).exit_code
+    await added_key(data, "key", settings)
+    assert 0 == (await run("backup", target, "--data-dir", data, **settings)).exit_code
+    refused = await run("restore", target, "--replace", "--data-dir", data, **settings)
+    assert (refused.exit_code, "GRANT it CREATE ON DATABASE" in refused.stderr) == (2, True), refused.output
+    assert key_labels(owner_url, revoked=False) == ["key"]
+    empty = blank_database()
+    change(empty, f"GRANT CREATE, USAGE ON SCHEMA public TO {user}")
+    settings["RECORDS__URL"] = empty.replace("tusd@", f"{user}@")
+    assert 0 == (await run("restore", target, "--data-dir", tmp_path / "new", **settings)).exit_code
+    assert key_labels(empty, revoked=True) == ["key"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("function", ["tusd_py.backup:_stage_uploads", "tusd_py.backup:_put_uploads_in_place"])
+async def test_a_restore_that_is_killed_can_be_repeated(tmp_path: Path, function: str, when: str) -> None:
+    """Until then no server starts; then records and bytes are those of the backup, and nothing is lost."""
+    url, data, target = new_database(), tmp_path / "data", tmp_path / "backup"
+    settings = {"RECORDS__URL": url, **ACCESS}
+    server = await asyncio.to_thread(start_server, data, settings=settings)
+    key = await added_key(data, "key", settings)
+    finished = await uploaded(server, b"complete", 8, key)
+    assert 0 == (await run("backup", target, "--bytes", "copy", "--data-dir", data, **settings)).exit_code
+    later = await uploaded(server, b"later", 5, key)
+    server.kill()
+    variables = environment(tmp_path, killed_at=KilledAt(function, when))
+    variables |= {f"TUSD_PY_{name}": value for name, value in settings.items()}
+    arguments = [sys.executable, "-m", "tusd_py", "restore", str(target), "--replace", "--data-dir", str(data)]
+    killed = await asyncio.to_thread(subprocess.run, arguments, env=os.environ | variables, check=False)
+    assert killed.returncode == -9
+    if (data / ".restoring").exists():
+        serve = [sys.executable, "-m", "tusd_py", "serve", "--port", "0", "--data-dir", str(data)]
+        served = await asyncio.to_thread(
+            subprocess.run, serve, env=os.environ | variables, check=False, capture_output=True, timeout=60
+        )
+        assert (served.returncode, b"run tusd-py restore again" in served.stderr) == (2, True), served
+        restored = await run("restore", target, "--data-dir", data, **settings)
+        assert restored.exit_code == 0, restored.output
+        assert "missing" not in restored.stdout
+    server = await asyncio.to_thread(start_server, data, settings=settings)
+    try:
+        bearer = {"Authorization": f"Bearer {key}"}
+        assert b"complete" == (await request("GET", server.root + finished, bearer)).body
+        assert 404 == (await request("HEAD", server.root + later, TUS | bearer)).status
+    finally:
+        server.stop()
+    [(schema,), *_] = rows(url, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'replaced%' ORDER BY nspname")
+    assert tables_of(url, schema)["uploads"] == 2

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.server import RunningServer, start_server
+from tests.support.stacks import running_stack
 
 
 @pytest.fixture
-def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningServer]]:
+def stack(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+    """The settings of the database, locks and store of a test; by parameter one of ``tests.support.stacks``."""
+    with running_stack(getattr(request, "param", "sqlite, disk")) as settings:
+        yield settings
+
+
+@pytest.fixture
+def start(
+    stack: Mapping[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., RunningServer]]:
     """Start a server over this test's data directory; servers that still run at its end are killed.
 
     By parameter, large bodies are ``"zero-copy"`` (as they are by default) or ``"read"``.
@@ -21,7 +31,9 @@ def start(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
     read = {"SERVER__FAST_BODY": "false"} if getattr(request, "param", "") == "read" else {}
 
     def start_one(*flags: str, port: int = 0, data_dir: Path | None = None, **settings: str) -> RunningServer:
-        started.append(start_server(data_dir or tmp_path / "data", *flags, settings=read | settings, port=port))
+        started.append(
+            start_server(data_dir or tmp_path / "data", *flags, settings={**read, **stack, **settings}, port=port)
+        )
         return started[-1]
 
     yield start_one

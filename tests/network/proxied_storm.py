@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,12 +29,12 @@ from tests.support.content import MIB, content, sha256
 from tests.support.node import FOLDER, installed
 from tests.support.postgres import shared_server
 from tests.support.redis import restartable_redis
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
+from tests.support.s3 import S3Server, running_s3
 from tests.support.s3_faults import S3Faults, S3Mode
+from tests.support.stacks import in_bucket
 from tests.support.stored import upload_id
 from tusd_py.model.upload import Kind, Upload
 
-BUCKET = "uploads"
 #: Every so many uploads one is larger than a part in S3.
 LARGE_EVERY = 5
 #: Some uploads do not end before the last fault; the others end all the time.
@@ -52,6 +51,7 @@ class ProxiedStorm(Storm):
     rate: int = 16_000
     s3: S3Server | None = None
     s3_faults: S3Faults | None = None
+    s3_settings: dict[str, str] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
     created_again: int = 0  # uploads that tus-js-client began anew
     cuts: int = 0
@@ -61,15 +61,7 @@ class ProxiedStorm(Storm):
         super().__post_init__()
         self.more_settings |= {"SERVER__TRUSTED_PROXIES": "127.0.0.1"}
         if self.s3_faults is not None:
-            self.more_settings |= {
-                "STORAGE__KIND": "s3",
-                "S3__BUCKET": BUCKET,
-                "S3__ENDPOINT_URL": self.s3_faults.url,
-                "S3__REGION": "us-east-1",
-                "S3__ACCESS_KEY": ACCESS_KEY,
-                "S3__SECRET_KEY": SECRET_KEY,
-                "S3__PART_BYTES": "5MiB",
-            }
+            self.more_settings |= {**self.s3_settings, "S3__ENDPOINT_URL": self.s3_faults.url}
 
     async def _upload_and_kill(self) -> None:
         ports = [server.port for server in self.machines.servers]
@@ -84,6 +76,8 @@ class ProxiedStorm(Storm):
             try:
                 async with asyncio.timeout(_END_SECONDS + 20 * self.kills):
                     await self._watch(clients)
+                    # Not killed if it ends by itself: asyncio would not learn its exit code.
+                    await clients.wait()
             finally:
                 # Not cancelled: a server that is being started in a thread would outlive this.
                 self.is_over = True
@@ -186,15 +180,27 @@ class ProxiedStorm(Storm):
         return uploads
 
     def _check_store(self) -> None:
-        """Records and bytes agree, and nothing is stored that belongs to no upload."""
-        found = subprocess.run(
-            [sys.executable, "-m", "tusd_py", "fsck", "--data-dir", str(self.data_dir)],
+        """Records and bytes agree. After the janitor no object and no part is left that belongs to no upload."""
+        self._run("fsck")
+        if self.s3 is None:
+            return
+        self._run("s3", "janitor", "--older-than", "1s", "--delete")
+        assert "" == self._run("s3", "janitor", "--older-than", "1s", "--json")
+        listed = self.s3.client().list_multipart_uploads(Bucket=self.s3_settings["S3__BUCKET"]).get("Uploads", ())
+        complete = {one for one in self.sent if any(one in each["Key"] for each in listed)}
+        assert not complete, f"multipart uploads of complete uploads: {complete}"
+
+    def _run(self, *command: str) -> str:
+        """The output of a command with the servers' settings, which has to succeed."""
+        run = subprocess.run(
+            [sys.executable, "-m", "tusd_py", *command, "--data-dir", str(self.data_dir)],
             env=self.environment(),
             capture_output=True,
             text=True,
             check=False,
         )
-        assert 0 == found.returncode, found.stdout + found.stderr
+        assert 0 == run.returncode, run.stdout + run.stderr
+        return run.stdout
 
     def __str__(self) -> str:
         return (
@@ -202,14 +208,6 @@ class ProxiedStorm(Storm):
             f"faults {dict(self.killed)}, run again {dict(self.rerun)}, delivered again {self.redelivered}\n"
             f"begun anew by the client {self.created_again}, answers {dict(self.statuses.most_common())}"
         )
-
-
-@contextlib.asynccontextmanager
-async def s3_with_faults(server: S3Server) -> AsyncIterator[S3Faults]:
-    """A bucket in ``server``, behind a proxy that fails when it is told to."""
-    await asyncio.to_thread(server.client().create_bucket, Bucket=BUCKET)
-    async with S3Faults(server.port) as faults:
-        yield faults
 
 
 async def run(
@@ -220,7 +218,8 @@ async def run(
         redis = stack.enter_context(restartable_redis())
         if storage == "s3":
             more["s3"] = stack.enter_context(running_s3())
-            more["s3_faults"] = await stack.enter_async_context(s3_with_faults(more["s3"]))
+            more["s3_settings"] = await asyncio.to_thread(in_bucket, more["s3"], "uploads")
+            more["s3_faults"] = await stack.enter_async_context(S3Faults(more["s3"].port))
         storm = ProxiedStorm(
             data_dir, redis.url, uploads, faults, seed, mode="copy", database=shared_server(), redis=redis, **more
         )

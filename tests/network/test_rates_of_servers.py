@@ -66,6 +66,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
             "REDIS__URL": redis.url,
             "JWT__SECRET": SECRET,
             "API__ENABLED": "true",
+            "ACCOUNTS__ENABLED": "true",
+            "RATES__FAILED_LOGINS_PER_MINUTE": "3",
+            "RATES__FAILED_LOGINS_PER_ADDRESS": "10",
             "SERVER__TRUSTED_PROXIES": "127.0.0.1",
         }
         servers, endpoints = [], []
@@ -139,6 +142,21 @@ async def test_files_are_counted_not_parts_nor_chunks(site: Site) -> None:
     assert (await request("POST", sessions, headers, body)).status == 429
     assert (await site.create_as(0, "192.0.2.1")).status == 429
     assert (await site.create_as(0, "192.0.2.1", **{"Upload-Concat": "partial"})).status == 201
+
+
+async def test_failed_logins_count_together(site: Site) -> None:
+    """For a name and an address, and for an address with all names; the same name waits from no other address."""
+
+    async def log_in(number: int, name: str, address: str) -> Answer:
+        body = json.dumps({"name": name, "password": "a wrong password"}).encode()
+        headers = {"X-Forwarded-For": address, "Content-Type": "application/json"}
+        return await request("POST", f"{site.servers[number % 2].root}/api/auth/login", headers, body)
+
+    alice = [await log_in(number, "alice", "192.0.2.1") for number in range(6)]
+    assert statuses(alice) == {401: 3, 429: 3}
+    assert (await log_in(0, "alice", "192.0.2.2")).status == 401
+    others = [await log_in(number, f"name{number}", "192.0.2.1") for number in range(10)]
+    assert statuses(others) == {401: 7, 429: 3}
 
 
 async def test_redis_paused_restarted_and_flushed(site: Site) -> None:

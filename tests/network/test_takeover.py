@@ -15,9 +15,10 @@ from tests.support.client import TUS, Answer, Connection, create, patch_headers,
 from tests.support.content import content
 from tests.support.server import RunningServer
 from tests.support.sockets import accepted_by, all_read, server_processes
+from tests.support.stacks import STACKS
 from tests.support.stored import assert_stored, head, upload_id
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.parametrize("stack", STACKS, indirect=True)]
 
 Start = Callable[..., RunningServer]
 

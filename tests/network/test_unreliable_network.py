@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from tests.support import node
 from tests.support.client import PatientUpload
 from tests.support.content import MIB, content
 from tests.support.proxy import FaultyProxy, Kind, Plan
-from tests.support.server import start_server
+from tests.support.server import RunningServer
+from tests.support.stacks import STACKS
 from tests.support.stored import assert_stored
 
 pytestmark = pytest.mark.timeout(120)
@@ -22,15 +24,18 @@ SEED = int(os.environ.get("NETWORK_SEED", "20260711"))
 OWN, FOREIGN = 16, 4
 
 
+@pytest.mark.parametrize("stack", STACKS, indirect=True)
 @pytest.mark.parametrize("unit", [MIB // 8, pytest.param(MIB, marks=pytest.mark.long)])
 @pytest.mark.anyio
-async def test_twenty_uploads_over_a_faulty_network(tmp_path: Path, unit: int) -> None:
+async def test_twenty_uploads_over_a_faulty_network(
+    tmp_path: Path, start: Callable[..., RunningServer], unit: int
+) -> None:
     """20 uploads of 1 to 32 units, four of them by tus-js-client, end with the bytes that were sent.
 
     No reported offset is above what was sent or below an earlier one (the client fails at once on either), and every
     half-closed request is answered or closed.
     """
-    server = start_server(tmp_path / "data")
+    server = start()
     own = [content(number, (1 + number * 31 // 15) * unit - number * 777) for number in range(OWN)]
     foreign = {
         tmp_path / f"{number}.bin": content(number, (number - 14) * unit) for number in range(OWN, OWN + FOREIGN)

@@ -26,6 +26,7 @@ class RunningServer:
     data_dir: Path
     log: Path
     arguments: list[str] = field(default_factory=list)
+    is_on_disk: bool = True  # what it stores
 
     @property
     def port(self) -> int:
@@ -94,7 +95,8 @@ def start_server(
             arguments, stdout=subprocess.PIPE, stderr=log_file, env=environment, start_new_session=True
         )
     url = _endpoint(process, log)
-    return RunningServer(process, url, data_dir, log, arguments)
+    is_on_disk = (settings or {}).get("STORAGE__KIND", "disk") == "disk"
+    return RunningServer(process, url, data_dir, log, arguments, is_on_disk)
 
 
 def _endpoint(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -126,7 +126,7 @@ async def test_a_failure_is_recorded_and_logged(tmp_path: Path, caplog: pytest.L
     schedules = [Schedule("retention", parse_timing("every 10 seconds"), runs)]
     async with opened(tmp_path, clock) as ports:
         assert ports.schedule_states is not None
-        await ports.schedule_states.plan("retention", "every 10 seconds UTC", clock())
+        await ports.schedule_states.plan("retention", "every 10 seconds", clock())
         with caplog.at_level(logging.WARNING):
             async with running(ports, tmp_path, schedules) as metrics:
                 state = await finished(ports, "retention")
@@ -286,7 +286,7 @@ async def test_a_lease_from_before_the_clock_was_set_back_ends(tmp_path: Path, m
     schedules = [Schedule("seal_audit", parse_timing("every 1 minute"), runs)]
     async with opened(tmp_path, clock) as ports:
         assert ports.schedule_states is not None
-        await ports.schedule_states.plan("seal_audit", "every 1 minute UTC", EPOCH)
+        await ports.schedule_states.plan("seal_audit", "every 1 minute", EPOCH)
         until = EPOCH + timedelta(days=1)
         assert await ports.schedule_states.claim("seal_audit", "killed", EPOCH, until) is not None
         async with running(ports, tmp_path, schedules):

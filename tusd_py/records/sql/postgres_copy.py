@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
+from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
 from tusd_py.contracts.records import RecordsError, RecordsUnavailable
@@ -173,7 +174,13 @@ def _is_used(connection: _Connection, schema: str) -> bool:
 
 
 def _move_aside(connection: _Connection, schema: str, name: str) -> str:
-    connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(name)))
+    try:
+        connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(name)))
+    except errors.InsufficientPrivilege:
+        raise RecordsUnavailable(
+            "the user of records.url may not create the schema to which the tables that are there would move: GRANT it "
+            "CREATE ON DATABASE, or restore into an empty database"
+        ) from None
     for table in _present(connection):
         # The indexes and the numbers of a table move with it.
         connection.execute(SQL("ALTER TABLE {} SET SCHEMA {}").format(Identifier(schema, table), Identifier(name)))

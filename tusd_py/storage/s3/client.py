@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,10 +22,19 @@ log = logging.getLogger(__name__)
 
 #: One read of a download.
 READ_BYTES = 256 * 1024
-_CONNECT_SECONDS = 5
+_CONNECT_SECONDS = 10
 #: With the delays between them, S3 may be away for some seconds before a client is answered 503.
 _ATTEMPTS = 4
-_CONNECTIONS_MAX = 64
+#: The library's delay before another attempt.
+_DELAY_SECONDS_MAX = 20
+#: A store that takes bytes more slowly than this is down.
+_BYTES_PER_SECOND_MIN = 64 * 1024
+#: Requests under way, beside parts and bodies of downloads. If a thousand saves are due at once, each would delay the
+#: others until none is answered in time.
+_CALLS_MAX = 64
+#: Slow downloads keep their connections for long.
+_CONNECTIONS_MAX = 1024
+_PART_CONNECTIONS_MAX = 64
 #: The signature of a part is valid for this long.
 _PART_URL_SECONDS = 3600
 _CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
@@ -85,6 +95,7 @@ class S3Client:
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
+        self._calls = asyncio.Semaphore(_CALLS_MAX)
         self._client: Any = None
         self._parts: PartTransport | None = None
 
@@ -104,20 +115,34 @@ class S3Client:
 
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await getattr(client, operation)(Bucket=self.bucket, **arguments)
+                # With the attempts of the library.
+                longest = self._longest(_size(arguments.get("Body", b"")))
+                async with self._calls, asyncio.timeout(_ATTEMPTS * (longest + _DELAY_SECONDS_MAX)):
+                    return await getattr(client, operation)(Bucket=self.bucket, **arguments)
+            except TimeoutError as error:
+                failure: Exception = error
+                break
             except ClientError as error:
                 if not _has_changed(error.response) or attempt == _ATTEMPTS:
                     raise _translated(error.response, operation, self.bucket) from None
                 await _pause(attempt)
             except (BotoCoreError, ResponseParserError) as error:
-                failure: Exception = error
+                failure = error
                 break
-            except (TransportError, OSError, TimeoutError) as error:
+            except (TransportError, OSError) as error:
                 # An answer that ends in its middle. The library repeats other failures by itself.
                 failure = error
                 if attempt < _ATTEMPTS:
                     await _pause(attempt)
         raise StoreUnavailable(describe_failure(failure, _host(client))) from None
+
+    def _longest(self, count: int) -> float:
+        """After how many seconds an attempt with ``count`` bytes is given up. Libraries bound only waits for answers.
+
+        A store that takes no bytes any more would hold up the upload, with its lock, until the system gives up the
+        connection.
+        """
+        return _CONNECT_SECONDS + self._account.timeout_seconds + count / _BYTES_PER_SECOND_MIN
 
     async def send_part(
         self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
@@ -131,7 +156,8 @@ class S3Client:
             url = await self.presigned_url("upload_part", _PART_URL_SECONDS, **arguments)
             assert self._parts is not None, "the client is open"
             try:
-                answer = await self._parts.put(url, pieces, headers)
+                async with asyncio.timeout(self._longest(sum(map(len, pieces)))):
+                    answer = await self._parts.put(url, pieces, headers)
             except (TransportError, OSError, TimeoutError) as error:
                 failure: StoreError = StoreUnavailable(describe_failure(error, _host(self._client)))
             else:
@@ -242,6 +268,10 @@ class S3Client:
         # Importing it and reading its descriptions of S3 takes half a second, which the event loop must not wait for.
         session, tls = await in_executor(cpu_threads, _load)
         from aiobotocore.config import AioConfig
+        from botocore.handlers import add_expect_header
+
+        # The transport waits without a bound for the "100 Continue" of a store that does not answer.
+        session.unregister("before-call.s3", add_expect_header)
 
         account = self._account
         config = AioConfig(
@@ -257,7 +287,7 @@ class S3Client:
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
         )
-        self._parts = PartTransport(tls, _CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
+        self._parts = PartTransport(tls, _PART_CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
         return await self._stack.enter_async_context(
             session.create_client(
                 "s3",
@@ -276,6 +306,16 @@ async def _read_piece(body: Any, count: int) -> bytes:
     except Exception as error:  # noqa: BLE001 - whatever the transport raises: the connection is unusable
         raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
     return piece
+
+
+def _size(body: Any) -> int:
+    """How many bytes a request sends: bytes, or something like a file."""
+    if isinstance(body, bytes | bytearray):
+        return len(body)
+    position: int = body.tell()
+    size: int = body.seek(0, os.SEEK_END)
+    body.seek(position)
+    return size - position
 
 
 async def _pause(attempt: int) -> None:

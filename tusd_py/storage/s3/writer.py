@@ -194,10 +194,12 @@ class S3Sink:
             self._access.budget.release(acquired)
 
     async def _finish_jobs(self, left_max: int) -> None:
-        """Wait until at most ``left_max`` parts are being sent, and add those that were to the state."""
-        while self._jobs and (len(self._jobs) > left_max or self._jobs[0].done()):
-            job = self._jobs[0]
-            part = await asyncio.shield(job)
+        """Wait until at most ``left_max`` parts are being sent, and add those to the state that follow it."""
+        while len(running := [job for job in self._jobs if not job.done()]) > left_max:
+            # A later part may be done first: its place is free.
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        while self._jobs and self._jobs[0].done():
+            part = self._jobs[0].result()
             self._jobs.popleft()
             self._discard_tails(self._state.tails)
             self._state = self._state.with_part(part)
