@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -71,3 +72,14 @@ async def _connections_closed() -> None:
     """Let the event loop close what was closed: it does so in its next turns."""
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+async def test_client_that_cannot_be_made_leaves_nothing_open(recwarn: pytest.WarningsRecorder) -> None:
+    """Each request tries again to make one: what an attempt has opened would add up."""
+    for _ in range(2):
+        client = client_of("http://no host/")
+        with pytest.raises(StoreUnavailable, match="there is no S3 client for these settings"):
+            await client.call("head_object", Key="k")
+        assert client._parts is None
+    gc.collect()
+    assert [] == [each for each in recwarn if issubclass(each.category, ResourceWarning)]
