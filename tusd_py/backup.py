@@ -99,8 +99,9 @@ def restore(settings: Settings, directory: Path, *, replace: bool, keep_credenti
     With ``replace`` a database and uploads that are there are moved aside first, together with SQLite's logs, which
     would corrupt the restored database; tables of PostgreSQL move to a schema of their own. What was revoked since the
     backup stays revoked; if no database is there that says so, all keys, links, codes and sessions are, unless
-    ``keep_credentials`` accepts that. Interrupted, it can be repeated. Raises ``BackupError``, ``OSError`` or
-    ``RecordsError``; then nothing has been replaced.
+    ``keep_credentials`` accepts that. Interrupted, it can be repeated.
+
+    Raises ``BackupError``, ``OSError`` or ``RecordsError``; then nothing has been replaced.
     """
     _ensure_database(settings)
     manifest = read_manifest(directory)
