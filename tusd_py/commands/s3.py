@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
+from tusd_py.commands.console import AsJson, Config, DataDir, command_group, fail, say, settings_of
 
 if TYPE_CHECKING:
     from tusd_py.settings import Settings
     from tusd_py.uploads.abandoned import Abandoned
 
-app = typer.Typer(
-    name="s3", help="Look after the bucket of uploads.", no_args_is_help=True, add_completion=False,
-    rich_markup_mode=None,
-)  # fmt: skip
+app = command_group("Look after the bucket of uploads.")
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+#: 100 years: much earlier times are not in the calendar of ``datetime``.
+_SECONDS_MAX = 36500 * 86400
 _EXIT_PROBLEMS = 2
 
 Delete = Annotated[bool, typer.Option("--delete", help="Remove what is found. Without it nothing is changed.")]
@@ -74,9 +73,11 @@ def janitor(
 
 def _seconds(text: str) -> int:
     number, unit = text[:-1], text[-1:]
-    if unit not in _SECONDS or not number.isdecimal():
-        fail([f'"{text}" is not a time such as 90m, 12h or 7d'])
-    return int(number) * _SECONDS[unit]
+    is_time = unit in _SECONDS and number.isascii() and number.isdecimal() and len(number) <= 10
+    seconds = int(number) * _SECONDS[unit] if is_time else -1
+    if not 0 <= seconds <= _SECONDS_MAX:
+        fail([f"--older-than is {text!r}; it must be a time such as 90m, 12h or 7d, at most 36500d"])
+    return seconds
 
 
 async def _report(settings: Settings, seconds: int, delete: bool, as_json: bool) -> Counter[str]:

@@ -8,7 +8,7 @@ its description gets another name first, which tusd does not find.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from itertools import takewhile
 from typing import Any
@@ -131,8 +131,17 @@ class TusdBucket:
             keys = [each["Key"] for each in page.get("Contents", ()) if each["Key"].endswith((_SUFFIX, _TAKEN))]
             for start in range(0, len(keys), _TOGETHER):
                 some = keys[start : start + _TOGETHER]
-                for info_key, found in zip(some, await asyncio.gather(*map(self._open_or_reason, some)), strict=True):
+                for info_key, found in zip(some, await self._open_together(some), strict=True):
                     yield _content_key(info_key), found
+
+    async def _open_together(self, info_keys: Sequence[str]) -> list[TusdObjects | InfoInvalid]:
+        # After the first failure nothing may go on with a client that the caller closes.
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._open_or_reason(info_key)) for info_key in info_keys]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]
 
     async def _open_or_reason(self, info_key: str) -> TusdObjects | InfoInvalid:
         try:

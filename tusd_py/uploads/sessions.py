@@ -25,6 +25,7 @@ from tusd_py.uploads.create import create
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.terminate import terminate_locked
+from tusd_py.uploads.type_limits import ensure_type_allowed
 
 _BATCH = 200
 # A session whose expiry would move by less is not saved again: chunks may come many times a second.
@@ -77,8 +78,10 @@ class SessionState:
 
 
 async def create_session(ports: Ports, request: Create, session: UploadSession, caller: Caller) -> None:
-    """Record a session for the file that ``request`` describes. Raises ``TusError``: too large, or too many."""
+    """Record a session for the file that ``request`` describes. Raises ``TusError``: too large, too many, its type."""
     rules.create(request, ports.policy.limits_for(caller.principal))
+    # Its chunks have no type, and the whole is looked at when all of them have been sent.
+    ensure_type_allowed(caller.principal, request.metadata_header)
     try:
         await ports.empty_sessions.ensure_allowed(caller.client, _sessions(ports).find_empty)
     except TooManyEmptyUploads:

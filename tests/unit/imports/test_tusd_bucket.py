@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from tests.unit.imports.test_tusd_info import INFO
+from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.imports.tusd_bucket import TusdBucket, TusdObjects, bucket_and_prefix
 from tusd_py.imports.tusd_info import InfoInvalid
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, S3Client
@@ -188,3 +190,26 @@ async def test_id_that_is_not_valid_here_stands_for_a_valid_one() -> None:
 def test_bucket_and_prefix(url: str, expected: tuple[str, str] | None) -> None:
     """tusd puts a slash behind the prefix."""
     assert expected == bucket_and_prefix(url)
+
+
+async def test_failure_ends_the_other_requests() -> None:
+    """What is examined beside it is cancelled and has ended: the caller closes the client."""
+    bucket = Bucket()
+    bucket.add("a")
+    bucket.add("b")
+    is_waiting, ended = asyncio.Event(), []
+
+    async def call(operation: str, **arguments: Any) -> Any:
+        if arguments["Key"] == "a.info":
+            await is_waiting.wait()
+            raise StoreUnavailable("S3 is away")
+        is_waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(arguments["Key"])
+
+    bucket.call = call  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable, match="S3 is away"):
+        await found_in(bucket)
+    assert ["b.info"] == ended

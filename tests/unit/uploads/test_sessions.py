@@ -11,9 +11,10 @@ import pytest
 from tests.support.harness import CALLER, FakeBody, UploadsHarness
 from tests.support.processing import with_ports
 from tusd_py.contracts.store import StoreError
+from tusd_py.model.principal import Principal, PrincipalLimits, Role
 from tusd_py.model.upload import Upload
 from tusd_py.model.upload_session import SessionStatus, UploadSession
-from tusd_py.protocol.errors import TooManyEmptySessions, UploadRejected
+from tusd_py.protocol.errors import TooManyEmptySessions, TypeNotAllowed, UploadRejected
 from tusd_py.protocol.requests import BodyInfo, Create
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.uploads import sessions as use_cases
@@ -34,19 +35,28 @@ class Sessions:
     harness: UploadsHarness
     database: SqlDatabase
 
-    async def create(self, length: int = 6, chunk_count: int = 3, client: str = "192.0.2.1") -> UploadSession:
+    async def create(
+        self,
+        length: int = 6,
+        chunk_count: int = 3,
+        client: str = "192.0.2.1",
+        metadata_header: str | None = None,
+        principal: Principal | None = None,
+    ) -> UploadSession:
         ports = self.harness.ports
         session = UploadSession(
             id=ports.new_id(),
             owner="",
-            metadata_header=None,
+            metadata_header=metadata_header,
             length=length,
             chunk_count=chunk_count,
             chunk_size=None,
             created_at=ports.clock(),
             expires_at=use_cases.session_expiry(ports),
         )
-        await use_cases.create_session(ports, Create(length=length), session, replace(CALLER, client=client))
+        request = Create(length=length, metadata_header=metadata_header)
+        caller = replace(CALLER, client=client, principal=principal)
+        await use_cases.create_session(ports, request, session, caller)
         return session
 
     async def put(self, session: UploadSession, index: int, content: bytes) -> bool:
@@ -95,6 +105,16 @@ class TestCreateSession:
         with_ports(sessions.harness, empty_sessions=EmptyUploads(3))
         for _ in range(12):
             await sessions.put(await sessions.create(), 0, b"ab")
+
+    async def test_type_that_the_credentials_do_not_allow_415(self, sessions: Sessions) -> None:
+        """Its creation is refused, as that of an upload: not only its end, after all chunks have been sent."""
+        limits = PrincipalLimits(types=("image/*",))
+        principal = Principal(subject="alice", roles=frozenset({Role.UPLOADER}), method="api_key", limits=limits)
+        for header in (None, "filetype dGV4dC9wbGFpbg=="):
+            with pytest.raises(TypeNotAllowed):
+                await sessions.create(metadata_header=header, principal=principal)
+        session = await sessions.create(metadata_header="filetype aW1hZ2UvcG5n", principal=principal)
+        assert (await sessions.state(session)).status is SessionStatus.OPEN
 
 
 class TestPutChunk:

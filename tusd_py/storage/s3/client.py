@@ -287,8 +287,7 @@ class S3Client:
             response_checksum_validation="when_required",
             s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
         )
-        self._parts = PartTransport(tls, _PART_CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
-        return await self._stack.enter_async_context(
+        client = await self._stack.enter_async_context(
             session.create_client(
                 "s3",
                 endpoint_url=account.endpoint_url or None,
@@ -298,6 +297,9 @@ class S3Client:
                 config=config,
             )
         )
+        # After all that may fail: the next call would make another one.
+        self._parts = PartTransport(tls, _PART_CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
+        return client
 
 
 async def _read_piece(body: Any, count: int) -> bytes:

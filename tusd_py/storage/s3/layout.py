@@ -135,18 +135,23 @@ class Keys:
 
     def upload_of(self, key: str) -> str | None:
         """The id of the upload that an object belongs to; ``None`` for an object of something else."""
+        found = self._id_in(key)
+        return found if is_upload_id(found) else None
+
+    def _id_in(self, key: str) -> str:
+        """What stands in ``key`` where an id would; empty if nothing does."""
         if key.startswith(self.all_tails):
             upload_id, _, name = key.removeprefix(self.all_tails).partition("/")
-            return upload_id if name else None
+            return upload_id if name else ""
         if key.startswith(self.all_notes):
-            return key.removeprefix(self.all_notes) or None
+            return key.removeprefix(self.all_notes)
         if not key.startswith(self.prefix):
-            return None
+            return ""
         segments = key.removeprefix(self.prefix).split("/")
         if len(segments) == 2 and segments[0] == "uploads":
-            return segments[1].partition(".")[0] or None
+            return segments[1].partition(".")[0]
         has_pattern = segments[0] == self.pattern.partition("/")[0] and len(segments) == self.pattern.count("/") + 1
-        return segments[self._id_index].partition(".")[0] or None if has_pattern else None
+        return segments[self._id_index].partition(".")[0] if has_pattern else ""
 
     @property
     def has_default_pattern(self) -> bool:

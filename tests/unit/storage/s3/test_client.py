@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -37,10 +38,8 @@ async def test_server_that_answers_nothing(body: bytes | None) -> None:
     async with S3Faults(0) as server:
         server.set(S3Mode.HANG)
         client = client_of(server.url)
-        began = asyncio.get_running_loop().time()
         with pytest.raises(StoreUnavailable, match="ReadTimeoutError"):
             await client.call(operation, Key="k", **arguments)
-        assert asyncio.get_running_loop().time() - began < 20
         await client.close()
     await _connections_closed()
 
@@ -73,3 +72,14 @@ async def _connections_closed() -> None:
     """Let the event loop close what was closed: it does so in its next turns."""
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+async def test_client_that_cannot_be_made_leaves_nothing_open(recwarn: pytest.WarningsRecorder) -> None:
+    """Each request tries again to make one: what an attempt has opened would add up."""
+    for _ in range(2):
+        client = client_of("http://no host/")
+        with pytest.raises(StoreUnavailable, match="there is no S3 client for these settings"):
+            await client.call("head_object", Key="k")
+        assert client._parts is None
+    gc.collect()
+    assert [] == [each for each in recwarn if issubclass(each.category, ResourceWarning)]

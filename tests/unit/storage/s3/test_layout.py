@@ -90,3 +90,9 @@ def test_pattern_is_that_of_new_uploads_only() -> None:
 def test_other_objects_are_no_uploads(key: str) -> None:
     """The sweeper deletes uploads without a record, so an object of another program must not look like one."""
     assert PATTERN.upload_of(key) is None
+
+
+@pytest.mark.parametrize("key", ["uploads/öl.jpg", "uploads/a b", "tails/x y/0", "publishing/a/b", "publishing/n.txt"])
+def test_names_that_are_no_ids_are_no_uploads(key: str) -> None:
+    """The sweeper looks for records and keys by the ids: one that is none would end it before the others."""
+    assert Keys("").upload_of(key) is None
