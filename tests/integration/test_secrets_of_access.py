@@ -217,9 +217,8 @@ async def what_is_written(server: RunningServer, receiver: Receiver, settings: d
     for number, sent in enumerate(receiver.calls):
         fields = [field for field in sent.headers if field[0].lower() != "authorization"]  # that of the hook's own URL
         places[f"{sent.hook} {number}"] = sent.raw + repr(fields).encode()
-    await asyncio.sleep(1.5)  # entries of refused requests are written about a second later
+    server.stop()  # it writes the entries of refused requests
     places |= await asyncio.to_thread(_printed, server, {**SETTINGS, **settings})
-    server.stop()
     places["log"] = server.log.read_bytes()
     for file in server.data_dir.rglob("*"):
         if file.is_file() and file.parent.name != "uploads":
