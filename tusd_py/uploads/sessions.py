@@ -63,7 +63,7 @@ class ChunksMissing(Exception):
     """The session cannot be finalised yet."""
 
     def __init__(self, missing: Sequence[int]) -> None:
-        super().__init__(f"{len(missing)} chunks are missing")
+        super().__init__("1 chunk is missing" if len(missing) == 1 else f"{len(missing)} chunks are missing")
         self.missing = missing
 
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from starlette.types import Receive, Scope, Send
 
 from tusd_py.contracts.hooks import HookFailed
+from tusd_py.contracts.locker import LockTimeout
 from tusd_py.contracts.progress import ProgressListener
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.caller import Caller
@@ -192,8 +193,9 @@ class TusEndpoint:
         if isinstance(error, InternalError):
             log.error("request %s failed", exchange.request_id.decode(), exc_info=failure)
         elif failure is not error:
-            # The hooks log their outages themselves, once in a while.
-            level = logging.INFO if isinstance(failure, HookFailed) else logging.WARNING
+            # The hooks log their outages themselves, once in a while. A client can make its own requests wait for
+            # each other as often as it likes.
+            level = logging.INFO if isinstance(failure, (HookFailed, LockTimeout)) else logging.WARNING
             log.log(level, "request %s: %s: %s", exchange.request_id.decode(), type(failure).__name__, failure)
 
 
