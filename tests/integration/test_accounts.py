@@ -458,6 +458,9 @@ async def test_audit_of_logins_and_changes(server: RunningServer) -> None:
         while not expected <= (found := await seen()):  # noqa: ASYNC110  # refusals are written within a second
             await asyncio.sleep(0.2)
     assert ("create", "account") in {each[:2] for each in found}
+    answer = await call_api(server, "GET", "audit?limit=1000&outcome=refused", admin)
+    refused = [each for each in json.loads(answer.body)["entries"] if "ERR_LOGIN_REFUSED" in each["reason"]]
+    assert "/api/auth/login" not in {each["id"] for each in refused}, "a refused login has no second entry as a request"
 
 
 async def test_disabling_an_account_ends_its_links_and_codes(tmp_path: Path) -> None:

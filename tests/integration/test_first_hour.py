@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.image import ROOT
+from tests.support.ports import free_port
 from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.timeout(300)
@@ -75,13 +76,6 @@ def running(command: Sequence[str | Path], home: Path, port: int) -> Iterator[su
 def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def upload(port: int, name: str, content: bytes, **headers: str) -> tuple[int, str]:

@@ -46,15 +46,7 @@ def s3() -> Iterator[S3Server]:
 
 
 def settings(s3: S3Server, kind: str) -> dict[str, str]:
-    return {
-        "STORAGE__KIND": kind,
-        "S3__BUCKET": "ours",
-        "S3__ENDPOINT_URL": s3.url,
-        "S3__REGION": "us-east-1",
-        "S3__ACCESS_KEY": ACCESS_KEY,
-        "S3__SECRET_KEY": SECRET_KEY,
-        "S3__PART_BYTES": "5MiB",
-    }
+    return s3.settings("ours", STORAGE__KIND=kind)
 
 
 def is_open(url: str) -> bool:

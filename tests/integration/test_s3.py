@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.content import MIB, content
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
+from tests.support.s3 import S3Server, running_s3
 from tests.support.server import RunningServer, start_server
 from tests.support.waiting import until_now
 
@@ -37,15 +37,7 @@ def s3() -> Iterator[S3Server]:
 
 
 def settings(s3: S3Server) -> dict[str, str]:
-    return {
-        "STORAGE__KIND": "s3",
-        "S3__BUCKET": BUCKET,
-        "S3__ENDPOINT_URL": s3.url,
-        "S3__REGION": "us-east-1",
-        "S3__ACCESS_KEY": ACCESS_KEY,
-        "S3__SECRET_KEY": SECRET_KEY,
-        "S3__PART_BYTES": "5MiB",
-    }
+    return s3.settings(BUCKET)
 
 
 @pytest.fixture

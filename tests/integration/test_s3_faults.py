@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.client import PatientUpload, create, patch_headers, request
 from tests.support.content import MIB, content
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
+from tests.support.s3 import S3Server, running_s3
 from tests.support.s3_proxy import Break, S3Proxy, s3_proxy
 from tests.support.server import RunningServer, start_server
 from tests.support.stored import upload_id
@@ -51,17 +51,8 @@ class Faulty:
 @asynccontextmanager
 async def faulty(s3: S3Server, directory: Path, **more: str) -> AsyncIterator[Faulty]:
     async with s3_proxy(s3.port) as proxy:
-        settings = {
-            "STORAGE__KIND": "s3",
-            "S3__BUCKET": BUCKET,
-            "S3__ENDPOINT_URL": proxy.url,
-            "S3__REGION": "us-east-1",
-            "S3__ACCESS_KEY": ACCESS_KEY,
-            "S3__SECRET_KEY": SECRET_KEY,
-            "S3__PART_BYTES": "5MiB",
-            "S3__TIMEOUT_SECONDS": "3",
-            **more,
-        }
+        more = {"S3__ENDPOINT_URL": proxy.url, "S3__TIMEOUT_SECONDS": "3", **more}
+        settings = s3.settings(BUCKET, **more)
         server = await asyncio.to_thread(start_server, directory / "data", settings=settings)
         try:
             yield Faulty(server, proxy, s3.client())

@@ -18,7 +18,7 @@ from tests.support import samples
 from tests.support.client import TUS, create, patch_headers, request
 from tests.support.command import run
 from tests.support.content import MIB, content
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
+from tests.support.s3 import S3Server, running_s3
 from tests.support.server import RunningServer, start_server
 from tests.support.tokens import SECRET, bearer
 from tests.support.waiting import eventually
@@ -44,14 +44,7 @@ def s3() -> Iterator[S3Server]:
 
 
 def settings(s3: S3Server, **more: str) -> dict[str, str]:
-    return {
-        "STORAGE__KIND": "s3",
-        "S3__BUCKET": SOURCE,
-        "S3__ENDPOINT_URL": s3.url,
-        "S3__REGION": "us-east-1",
-        "S3__ACCESS_KEY": ACCESS_KEY,
-        "S3__SECRET_KEY": SECRET_KEY,
-        "S3__PART_BYTES": "5MiB",
+    return s3.settings(SOURCE) | {
         "VALIDATION__ENABLED": "true",
         "VALIDATION__EARLY": "true",
         "VALIDATION__RULES": json.dumps(RULES),

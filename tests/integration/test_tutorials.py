@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+
 DOCS = Path(__file__).parents[2] / "docs"
 #: Printed by the shell behind each block of commands.
 _END = "----- end of a block"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def typed(document: str, directory: Path) -> list[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ from tests.support.client import Connection, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.postgres import shared_server
 from tests.support.redis import restartable_redis
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
+from tests.support.s3 import S3Server, running_s3
 from tests.support.s3_proxy import Break, S3Proxy, s3_proxy
 from tests.support.server import RunningServer, start_server
 from tests.support.stored import head
@@ -59,16 +59,10 @@ class Pair:
 
 @pytest.fixture(params=["records", "redis"])
 async def pair(request: pytest.FixtureRequest, s3: S3Server, tmp_path: Path) -> AsyncIterator[Pair]:
-    settings = {
+    settings = s3.settings("uploads") | {
         "RECORDS__URL": shared_server().url(shared_server().create_database()),
         "LOCKING__KIND": request.param,
         "LOCKING__LEASE_SECONDS": str(LEASE_SECONDS),
-        "STORAGE__KIND": "s3",
-        "S3__BUCKET": "uploads",
-        "S3__REGION": "us-east-1",
-        "S3__ACCESS_KEY": ACCESS_KEY,
-        "S3__SECRET_KEY": SECRET_KEY,
-        "S3__PART_BYTES": "5MiB",
         "WORKER__MODE": "separate",
     }
     with restartable_redis() as redis:

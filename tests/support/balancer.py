@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.image import ROOT
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 from tests.support.proxies import PROXIES
 from tests.support.stored import request
 from tests.support.waiting import until_now

@@ -17,7 +17,8 @@ import yaml
 from tests.support.balancer import running_nginx
 from tests.support.golang import versitygw_program
 from tests.support.image import ROOT
-from tests.support.postgres import free_port, shared_server
+from tests.support.ports import free_port
+from tests.support.postgres import shared_server
 from tests.support.server import RunningServer, start_server
 from tests.support.stored import request
 from tests.support.waiting import until_now

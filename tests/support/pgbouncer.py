@@ -14,7 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.postgres import PostgresServer, free_port, user_of_the_server
+from tests.support.ports import free_port
+from tests.support.postgres import PostgresServer, user_of_the_server
 
 _START_SECONDS = 20.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.support.golang import versitygw_program
+from tests.support.ports import free_port
 from tusd_py.storage.s3.client import S3Account
 
 _START_SECONDS = 20.0
@@ -28,7 +28,7 @@ class S3Server:
     def __init__(self, program: str, directory: Path) -> None:
         self._program = program
         self._directory = directory
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -43,6 +43,19 @@ class S3Server:
             access_key=ACCESS_KEY,
             secret_key=SECRET_KEY,
         )
+
+    def settings(self, bucket: str, **more: str) -> dict[str, str]:
+        """The settings of a tusd-py that keeps its bytes in ``bucket``, with the smallest parts that S3 takes."""
+        return {
+            "STORAGE__KIND": "s3",
+            "S3__BUCKET": bucket,
+            "S3__ENDPOINT_URL": self.url,
+            "S3__REGION": "us-east-1",
+            "S3__ACCESS_KEY": ACCESS_KEY,
+            "S3__SECRET_KEY": SECRET_KEY,
+            "S3__PART_BYTES": "5MiB",
+            **more,
+        }
 
     def client(self) -> Any:
         """A client that blocks, for tests that look at the objects themselves."""
@@ -93,9 +106,3 @@ def running_s3() -> Iterator[S3Server]:
             yield server
         finally:
             server.stop()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

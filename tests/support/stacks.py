@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.postgres import shared_server
 from tests.support.redis import running_redis
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
+from tests.support.s3 import S3Server, running_s3
 
 #: For ``pytest.mark.parametrize``: only the first is quick.
 STACKS = (
@@ -41,12 +41,4 @@ def running_stack(name: str) -> Iterator[Mapping[str, str]]:
 def in_bucket(server: S3Server, bucket: str) -> dict[str, str]:
     """Make this bucket, and return the settings of servers that keep their bytes there."""
     server.client().create_bucket(Bucket=bucket)
-    return {
-        "STORAGE__KIND": "s3",
-        "S3__BUCKET": bucket,
-        "S3__ENDPOINT_URL": server.url,
-        "S3__REGION": "us-east-1",
-        "S3__ACCESS_KEY": ACCESS_KEY,
-        "S3__SECRET_KEY": SECRET_KEY,
-        "S3__PART_BYTES": "5MiB",
-    }
+    return server.settings(bucket)

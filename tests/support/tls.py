@@ -17,7 +17,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.support.certificates import Authority, make_authority
-from tests.support.postgres import PostgresServer, free_port
+from tests.support.ports import free_port
+from tests.support.postgres import PostgresServer
 
 _START_SECONDS = 60.0
 

@@ -76,8 +76,8 @@ class Logins:
             log.info("a login was refused", extra={"event": "login_refused", "account": known, "client": address})
             if trail is not None:
                 actor = AuditActor(address=address)
-                trail.record_refusal(actor, "login", AuditKind.ACCOUNT, known, "ERR_LOGIN_REFUSED")
-            raise LoginRefused
+                trail.record_refusal(actor, "login", AuditKind.ACCOUNT, known, "401 ERR_LOGIN_REFUSED")
+            raise LoginRefused(is_audited=trail is not None)
         await self.rate.succeeded(name, address)
         if self.passwords.is_outdated(account.password_hash):
             new_hash = await self.passwords.hash(password, address)

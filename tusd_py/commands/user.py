@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from getpass import GetPassWarning
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -173,7 +175,14 @@ def _password(settings: Settings, from_stdin: bool) -> str:
         require_database(settings)
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    with warnings.catch_warnings():
+        # Without a terminal the password would be read with a warning, and only if it is there twice.
+        warnings.simplefilter("error", GetPassWarning)
+        try:
+            return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+        except GetPassWarning:
+            typer.echo(err=True)
+            fail(["there is no terminal to ask for the password: add --password-stdin, and send it on standard input"])
 
 
 def _checked(name: str) -> str:

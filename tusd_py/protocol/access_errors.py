@@ -212,6 +212,7 @@ class LoginRefused(Unauthenticated):
     code = "ERR_LOGIN_REFUSED"
 
     problem: str = "the name or the password is wrong"
+    is_audited: bool = False  # the audit log has an entry about it, so the request needs none
 
 
 @dataclass(eq=False)

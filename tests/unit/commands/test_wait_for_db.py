@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from tests.support.command import run
-from tests.support.postgres import blank_database, free_port
+from tests.support.ports import free_port
+from tests.support.postgres import blank_database
 from tusd_py.records.sql.schema import bring_up_to_date
 
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from tusd_py.access.audit import requested_id
 from tusd_py.model.audit import AuditActor, AuditKind
 from tusd_py.model.principal import Principal, Verb
-from tusd_py.protocol.access_errors import Unauthenticated
+from tusd_py.protocol.access_errors import LoginRefused, Unauthenticated
 from tusd_py.protocol.errors import AccessDenied, TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.ports import Ports
@@ -73,7 +73,8 @@ class ApiDispatcher:
             except Exception as failure:
                 # The outermost handler: every exception becomes a response.
                 refused = to_refusal(failure, "")
-                if isinstance(failure, AccessDenied | Unauthenticated):
+                is_audited = isinstance(failure, LoginRefused) and failure.is_audited
+                if isinstance(failure, AccessDenied | Unauthenticated) and not is_audited:
                     try:
                         await self._record_refusal(route, request, failure)
                     except Exception as error:

@@ -38,10 +38,8 @@ async def test_server_that_answers_nothing(body: bytes | None) -> None:
     async with S3Faults(0) as server:
         server.set(S3Mode.HANG)
         client = client_of(server.url)
-        began = asyncio.get_running_loop().time()
         with pytest.raises(StoreUnavailable, match="ReadTimeoutError"):
             await client.call(operation, Key="k", **arguments)
-        assert asyncio.get_running_loop().time() - began < 20
         await client.close()
     await _connections_closed()
 
