@@ -99,8 +99,9 @@ def restore(settings: Settings, directory: Path, *, replace: bool, keep_credenti
     With ``replace`` a database and uploads that are there are moved aside first, together with SQLite's logs, which
     would corrupt the restored database; tables of PostgreSQL move to a schema of their own. What was revoked since the
     backup stays revoked; if no database is there that says so, all keys, links, codes and sessions are, unless
-    ``keep_credentials`` accepts that. Interrupted, it can be repeated. Raises ``BackupError``, ``OSError`` or
-    ``RecordsError``; then nothing has been replaced.
+    ``keep_credentials`` accepts that. Interrupted, it can be repeated.
+
+    Raises ``BackupError``, ``OSError`` or ``RecordsError``; then nothing has been replaced.
     """
     _ensure_database(settings)
     manifest = read_manifest(directory)
@@ -153,6 +154,7 @@ def _restore_tables(
     if present and not replace:
         raise BackupError(f"{present[-1]} exists: stop the server and its workers, then add --replace to move it aside")
     ensure_restorable(settings, replace=replace)
+    was_interrupted = (data_dir / RESTORING).exists()
     staging = _make_staging(data_dir)
     name, is_committing = f"replaced_{datetime.now(UTC):%Y%m%dt%H%M%Sz}", False
     try:
@@ -162,7 +164,8 @@ def _restore_tables(
         ) as restored:
             is_committing = True
     except BaseException:
-        if not is_committing:  # else it is not known whether the tables are restored: the restore has to be repeated
+        # Else it is not known whether the tables are restored, now or by the attempt before: it has to be repeated.
+        if not is_committing and not was_interrupted:
             shutil.rmtree(staging)
         raise
     places = [f"the schema {restored.replaced} of the database"] if restored.replaced else []

@@ -78,7 +78,8 @@ class RecordingStore(S3Store):
             await sink.committed()
             await sink.close()
         self.states.pop(upload.id, None)
-        self.states[upload.id] = state = await super().concatenate(upload, parts, on_progress)
+        recorded = [self.recorded(part) for part in parts]
+        self.states[upload.id] = state = await super().concatenate(upload, recorded, on_progress)
         return state
 
     async def delete(self, upload: Upload) -> None:
@@ -126,8 +127,9 @@ class TestS3Store(StoreContract):
     def put_beneath(self, store: Store, upload_id: str, stored: bytes) -> None:
         """What a process leaves that was killed between the completion in S3 and the save of the record."""
         assert isinstance(store, RecordingStore)
-        self.client.put_object(Bucket=store._client.bucket, Key=f"uploads/{upload_id}", Body=stored)
-        store.states.pop(upload_id, None)
+        key = f"uploads/{upload_id}.left"
+        self.client.put_object(Bucket=store._client.bucket, Key=key, Body=stored)
+        store.states[upload_id] = {KEY: {"key": key}}
 
     def small(self, directory: Path, room_bytes: int) -> AbstractContextManager[Store]:
         pytest.skip("a bucket has no size")

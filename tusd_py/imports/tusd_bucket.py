@@ -50,6 +50,7 @@ class Stored:
 
     @property
     def total(self) -> int:
+        """How many bytes can be taken over."""
         return self.whole_bytes + self.rest_bytes
 
 
@@ -65,6 +66,7 @@ class TusdObjects:
 
     @property
     def stored_bytes(self) -> int:
+        """How many bytes ``read`` returns."""
         return self.stored.total
 
     async def read(self) -> AsyncIterator[bytes]:
@@ -150,6 +152,7 @@ class TusdBucket:
             return invalid
 
     async def close(self) -> None:
+        """Close the client."""
         await self.client.close()
 
     async def open(self, info_key: str) -> TusdObjects:

@@ -69,7 +69,7 @@ def _check_tags(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_line(value: str) -> str:
     """The value of a header."""
-    if not value.isascii() or not (value.isprintable()):
+    if not value.isascii() or not value.isprintable():
         raise ValueError("text of printable ASCII characters")
     return value
 

@@ -182,6 +182,7 @@ class SqlAccounts:
         self, account: Account, password_hash: str, *, revokes: bool, audit: Sequence[AuditEntry] = ()
     ) -> bool:
         if revokes:
+            # Any time will do: only a change of ``is_disabled`` records one.
             return await self.change(account, AccountChanges(password_hash=password_hash), account.created_at, audit)
         values: dict[str, object] = {"account_id": account.id, "seen": account.generation, "new_hash": password_hash}
         return await self._change((self._sql.rehash, values), audit=audit)

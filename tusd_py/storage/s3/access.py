@@ -38,4 +38,5 @@ class S3Access:
         return self.keys.attempt(upload, secrets.token_hex(_NONCE_BYTES))
 
     def new_tail_key(self, upload: Upload, offset: int) -> str:
+        """The key of a tail that begins at ``offset``; like that of an object, nothing else uses it."""
         return f"{self.keys.tails(upload.id)}{offset:020d}-{secrets.token_hex(_NONCE_BYTES)}"

@@ -127,6 +127,7 @@ class Keys:
 
     @property
     def all_notes(self) -> str:
+        """The prefix of what publishers have to remember."""
         return f"{self.prefix}publishing/"
 
     def note(self, upload_id: str) -> str:

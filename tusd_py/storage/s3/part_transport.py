@@ -67,6 +67,7 @@ class PartTransport:
         return PartAnswer(response.status, "", found[1] if found else "")
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._session.close()
         # Connections of TLS end in the next turn of the event loop.
         await asyncio.sleep(0)
