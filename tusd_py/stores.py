@@ -128,7 +128,7 @@ def removes_unknown_objects(settings: Settings, bucket: str, prefix: str) -> boo
 def _account(settings: Settings) -> S3Account:
     from tusd_py.storage.s3.client import S3Account
 
-    if importlib.util.find_spec("aiobotocore") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("aiobotocore", "awscrt")):
         raise StoreUnavailable('S3 needs the extra s3: pip install "tusd-py[s3]"')
     s3 = settings.s3
     return S3Account(
