@@ -36,7 +36,7 @@ _AHEAD = timedelta(seconds=5)
 
 
 class Leader(Protocol):
-    """What says whether this process does the maintenance for all that share the data."""
+    """Says whether this process does the maintenance for all processes that share the data."""
 
     @property
     def is_leader(self) -> bool: ...

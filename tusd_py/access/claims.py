@@ -1,4 +1,4 @@
-"""From the claims of a verified token to a ``Principal``."""
+"""Derives a ``Principal`` from the claims of a verified token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ClaimInvalid(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimNames:
-    """Which claim has what. Dots lead into objects: ``realm_access.roles``. An empty name is not looked up."""
+    """The names of the claims to read. Dots lead into objects (``realm_access.roles``); an empty name is not read."""
 
     subject: str = "sub"
     roles: str = "roles"

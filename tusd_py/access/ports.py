@@ -1,4 +1,4 @@
-"""``AccessPorts``: what access control needs of the world, a field for each contract."""
+"""``AccessPorts``: the backends of access control, one field for each contract."""
 
 from __future__ import annotations
 
