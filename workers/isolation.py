@@ -48,7 +48,7 @@ class Isolation:
 
     @contextmanager
     def running(self, job: Job, on_survived: Callable[[], None]) -> Iterator[None]:
-        """Count ``job`` as running. ``on_survived`` is called when a suspect has run for the time that it runs alone."""
+        """Count ``job`` as running. ``on_survived`` is called when a suspect has run alone for its time."""
         loop = asyncio.get_running_loop()
 
         def survived() -> None:

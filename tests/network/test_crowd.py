@@ -31,7 +31,7 @@ MEASUREMENTS_MAX = 4
 )
 def test_many_idle_and_slow_connections(start: Callable[..., RunningServer], idle: int, slow: int) -> None:
     """None is dropped; a slow upload takes less than 40 KiB, an idle connection less than half of it, and no thread."""
-    medians = []
+    medians: list[tuple[float, float]] = []
     while len(medians) < MEASUREMENTS_MAX:
         server = start()
         scale = measure(server.url, server.process.pid, idle, slow, rounds=1, probes=200)
