@@ -194,7 +194,7 @@ async def _check_entries(found: Verification, each: Seal, reader: _EntryReader) 
 def _has_digest(recorded: RecordedEntry, expected: str) -> bool:
     try:
         return digest(recorded) == expected
-    except (ValueError, IndexError):  # the salt is no salt
+    except (ValueError, IndexError):  # the salt is malformed
         return False
 
 

@@ -61,7 +61,7 @@ def _roles(claims: Mapping[str, Any], names: ClaimNames) -> frozenset[Role]:
     items = value.split() if isinstance(value, str) else value
     if not isinstance(items, list):
         raise ClaimInvalid(f"{names.roles} must be a list of roles, or text with spaces between them")
-    # Other roles are those of other services. "anonymous" is no role that a token can give.
+    # Other roles are those of other services. A token cannot grant "anonymous".
     return frozenset(Role(item) for item in items if isinstance(item, str) and item in _GRANTABLE)
 
 

@@ -72,7 +72,7 @@ def _is_unconditional(rule: ValidationRule) -> bool:
 
 
 def _types(rule: ValidationRule) -> tuple[str, ...]:
-    """The types of the files that ``rule`` accepts; empty if it accepts others, or if a browser cannot be told."""
+    """The types of the files that ``rule`` accepts; empty if it accepts others, or if they have no names."""
     if rule.extensions:
         names = [f".{extension}" for extension in rule.extensions]
         return tuple(names) if all(map(_EXTENSION.fullmatch, names)) else ()
