@@ -17,7 +17,7 @@ from tusd_py.model.codes import ALPHABET, CODE_CHARACTERS, AccessCode, CodeState
 from tusd_py.model.principal import Principal, Role
 from tusd_py.protocol.access_errors import CodeEnded
 
-#: What the token of a redeemed code begins with.
+#: The prefix of the token of a redeemed code.
 CODE_PREFIX = b"tusd_code_"
 _PURPOSE = "access code token"
 _DIGEST = "access code"
@@ -34,7 +34,9 @@ class CodeToken:
     expires_at: datetime
 
 
-async def make_code(codes: AccessCodes, signer: TokenSigner, code: AccessCode, audit: Sequence[AuditEntry] = ()) -> str:
+async def create_code(
+    codes: AccessCodes, signer: TokenSigner, code: AccessCode, audit: Sequence[AuditEntry] = ()
+) -> str:
     """Keep ``code`` under new random characters, and return these: they are shown once and kept nowhere."""
     for _ in range(_ATTEMPTS_MAX):
         text = "".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARACTERS))
