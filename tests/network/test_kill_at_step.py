@@ -10,7 +10,7 @@ import pytest
 from tests.network.steps import KilledAtStep
 from tests.support.faults import KilledAt
 from tests.support.redis import running_redis
-from tests.support.stacks import every_stack
+from tests.support.stacks import every_stack, quick_on_every_stack
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -34,6 +34,8 @@ QUICK = {
     "delivered before the record": KilledAt(f"{_DELIVERER}.deliver", "after", 3),
     "terminated before the bytes are deleted": KilledAt(f"{_UPLOADS}.terminate:_mark_terminated", "after"),
 }
+#: Of all stacks in make test.
+QUICKEST = "bytes written before the save"
 LONG = {
     "creation with body after its record": KilledAt(f"{_COMMITTER}._insert", "after"),
     "record of a creation": KilledAt(f"{_UPLOADS}.commit:insert", "before", 2),
@@ -71,7 +73,9 @@ def killed_at(step: str, stack: Mapping[str, str]) -> KilledAt:
 
 
 @every_stack
-@pytest.mark.parametrize("step", QUICK)
+@pytest.mark.parametrize(
+    "step", [pytest.param(QUICKEST, marks=quick_on_every_stack), *[step for step in QUICK if step != QUICKEST]]
+)
 @pytest.mark.anyio
 async def test_killed_at(tmp_path: Path, stack: Mapping[str, str], step: str) -> None:
     """Each upload is complete, validated, published once and reported in order."""
