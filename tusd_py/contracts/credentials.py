@@ -17,6 +17,10 @@ class TokenVerifier(Protocol):
         """
         ...
 
+    def recall(self, token: bytes) -> Principal | None:
+        """The principal of a token that was verified before, if it still counts; ``None`` if ``verify`` has to look."""
+        ...
+
 
 class CredentialCheck(Protocol):
     """Whether credentials of one kind have been revoked since a request began."""
