@@ -23,7 +23,7 @@ import psycopg
 import pytest
 
 from tests.support.ports import free_port
-from tusd_py.records.sql.every_table import RecordsTable
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.schema import bring_up_to_date
 
 _START_SECONDS = 60.0

@@ -26,7 +26,7 @@ _TEXT_MAX = 500
 _WAITING_MAX = 10_000
 _WRITTEN_AT_ONCE = 500
 _WRITE_SECONDS = 1.0
-#: Clients whose refusals are counted one by one; the one that was refused least recently is forgotten first.
+#: The most clients whose refusals are counted; the one that was refused least recently is evicted first.
 _CLIENTS_MAX = 10_000
 _WINDOW_SECONDS = 60.0
 #: Ids of uploads, links, codes, keys and sessions. An access code itself is shorter.

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from tusd_py.access.errors import KeyInvalid, KeysUnavailable
-from tusd_py.access.keys import VerificationKey, only_key, parse_jwks
+from tusd_py.access.verification_keys import VerificationKey, only_key, parse_jwks
 from tusd_py.contracts.key_set import FetchFailed, FetchKeys
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from tusd_py.authenticators import (
     open_to_everyone,
     tokens_without_key,
 )
+from tusd_py.commands.file_ownership import of_other_owners, unwritable
 from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.toml_text import toml_text
-from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.validator import ValidatorUnavailable

@@ -6,9 +6,9 @@ import json
 from datetime import datetime
 from urllib.parse import quote
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.ids import known_id
 from tusd_py.model.upload import Kind, Upload
-from tusd_py.model.values import frozen
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.metadata import format_metadata
 

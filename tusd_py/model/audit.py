@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.principal import Principal
-from tusd_py.model.values import frozen
 
 
 class AuditKind(StrEnum):

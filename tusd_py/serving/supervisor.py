@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
-from tusd_py.serving.template import Template
+from tusd_py.serving.fork_server import ForkServer
 
 _log = logging.getLogger("tusd_py.serving")
 #: What a server process reports when it accepts connections; any other report is the reason why it cannot start.
@@ -62,7 +62,7 @@ class Supervisor:
         count: int,
         target: Callable[[Connection, int], None],
         *,
-        template: Template,
+        template: ForkServer,
         grace_seconds: float,
         on_ready: Callable[[], None],
         on_exit: Callable[[int, int], None],

@@ -132,7 +132,7 @@ async def put_chunk(
 
 
 async def find_state(ports: Ports, session: UploadSession) -> SessionState:
-    """What has become of the session."""
+    """The session with its stored chunks and the upload that it was finalised to."""
     upload = await ports.records.find(session.id)
     if upload is not None:
         return SessionState(session, status_of(upload), upload, range(session.chunk_count))

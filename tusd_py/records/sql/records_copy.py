@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tusd_py.records.sql.every_table import RecordsTable
+from tusd_py.records.sql.all_tables import RecordsTable
 
 
 @dataclass(frozen=True, slots=True)

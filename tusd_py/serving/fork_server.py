@@ -19,7 +19,7 @@ from pathlib import Path
 _PROBE = "listener-12345678"
 
 
-class Template:
+class ForkServer:
     """Starts processes of ``context``, on Linux from a template that has imported the module ``module``.
 
     The template listens on a socket in the directory of temporary files, or else in ``directory``. Where neither can

@@ -20,7 +20,7 @@ _LOG = {"log.format", "log.level", "log.privacy"}
 _RELOADED = _RULES | _LOG | {"server.tls_certificate", "server.tls_key"}
 
 
-class Reloading:
+class SettingsReloader:
     """Reads the settings again for a running server, which goes on with the old ones if the new ones are wrong."""
 
     def __init__(self, settings: Settings, load: LoadSettings) -> None:
