@@ -52,7 +52,7 @@ from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reloa
 if TYPE_CHECKING:
     from tusd_py.web.api.call import ApiContext
 
-#: The life of a download link that the page makes: people send it to others, who may be away for some days.
+#: The life of a download link that the page makes: people send it to others, and they may open it days later.
 _PAGE_LINK_SECONDS = 7 * 24 * 60 * 60
 
 

@@ -26,7 +26,7 @@ METHOD = "account"
 #: What the tokens of accounts begin with.
 ACCESS_PREFIX = "tusd_at_"
 REFRESH_PREFIX = "tusd_rt_"
-#: Two tabs of a browser may renew at the same time: the second one is refused, but is no theft, for this long.
+#: Two tabs of a browser may renew at the same time: for this long the second one is refused, but not taken for a theft.
 _TOGETHER = timedelta(seconds=10)
 
 

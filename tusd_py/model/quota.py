@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tusd_py.model.frozen import frozen
 
-#: The period of what exists now, which no day and no month resets.
+#: The period of quotas of what exists now, which no day and no month resets.
 NOW = "now"
 
 

@@ -85,7 +85,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotQuery:
-    """Reads with several statements, which all see the same snapshot."""
+    """A read with several statements, which all see the same snapshot."""
 
     read: Callable[[DatabaseConnection], list[Any]]
 

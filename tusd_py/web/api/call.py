@@ -37,7 +37,7 @@ class Access(Enum):
     OPEN = "open"  # every client; credentials are not looked at
     CLIENT = "client"  # principals, and anonymous clients where the server lets them upload
     PRINCIPAL = "principal"  # principals only, once access control is on
-    BEARER = "bearer"  # principals, among them bearers of links and codes, to whom all other routes are closed
+    BEARER = "bearer"  # principals, including the bearers of links and codes, which all other routes refuse
 
 
 def _default_collection(_scope: Scope) -> str:
