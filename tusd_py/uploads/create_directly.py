@@ -20,7 +20,7 @@ from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
 from tusd_py.protocol import rules
-from tusd_py.protocol.requests import BodyInfo, Create
+from tusd_py.protocol.requests import Create
 from tusd_py.uploads.authorize import is_revocable, permits_as_it_is
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.body.sniffer import sniffer_for
@@ -121,15 +121,8 @@ class DirectCreations:
         """
         ports = self._ports
         body, length = request.body, request.length
-        if (
-            request.kind is not Kind.REGULAR
-            or not length
-            or request.is_last is not None
-            or request.length_max is not None
-        ):
-            return False
         size = sum(map(len, pieces))
-        if size if body is None else not _is_plain(body, size):
+        if not length or not _is_plain(request, size):
             return False
         if size and not self._may_bring_bytes(principal, size, length):
             return False
@@ -181,8 +174,13 @@ def _may_create(ports: Ports, access: AccessPolicy, principal: Principal | None)
     return principal.limits.types is None and permits_as_it_is(ports, access, principal, Verb.CREATE)
 
 
-def _is_plain(body: BodyInfo, size: int) -> bool:
-    """Whether all of this body has arrived, ``size`` bytes, and no checksum has to be verified."""
+def _is_plain(request: Create, size: int) -> bool:
+    """Whether all of its body has arrived, ``size`` bytes, and there is nothing else that has to be looked at."""
+    if request.kind is not Kind.REGULAR or request.is_last is not None or request.length_max is not None:
+        return False
+    body = request.body
+    if body is None:
+        return not size
     return 0 < size == body.length and not body.is_verified and body.bounds is None
 
 
