@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Storage in memory is for trials; more than this is refused as a full store.
 _MEMORY_BYTES_MAX = 1024**3
-#: S3 is asked several times, with delays between: a shorter time would not tell a refused connection from silence.
+#: S3 is asked several times, with delays between: a shorter time would report a refused connection as no answer.
 _PROBE_SECONDS = 10.0
 #: The end of the event loop after it, and the look-up of the host name, which nothing cancels.
 _CLOSE_SECONDS = 2.0

@@ -66,7 +66,7 @@ def _history(
         return True
 
     async def run() -> None:
-        counters = [RedisCounter(url) for _ in range(PROCESSES)]
+        counters = [RedisCounter(url, answer_seconds=60.0) for _ in range(PROCESSES)]
         rates = [CreationRate(counter=each, per_minute=PER_OWNER, per_address=PER_ADDRESS) for each in counters]
         raced_at = 0.0
         for seconds, together in creations:

@@ -34,7 +34,9 @@ class CodeToken:
     expires_at: datetime
 
 
-async def make_code(codes: AccessCodes, signer: TokenSigner, code: AccessCode, audit: Sequence[AuditEntry] = ()) -> str:
+async def create_code(
+    codes: AccessCodes, signer: TokenSigner, code: AccessCode, audit: Sequence[AuditEntry] = ()
+) -> str:
     """Keep ``code`` under new random characters, and return these: they are shown once and kept nowhere."""
     for _ in range(_ATTEMPTS_MAX):
         text = "".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARACTERS))

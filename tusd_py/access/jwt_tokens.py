@@ -16,7 +16,7 @@ import jwt
 
 from tusd_py.access.claims import ClaimInvalid, ClaimNames, principal_of
 from tusd_py.access.errors import TokenExpired, TokenInvalid
-from tusd_py.access.keys import KeySource
+from tusd_py.access.verification_keys import KeySource
 from tusd_py.model.principal import Principal
 
 #: Longer tokens are refused unread.

@@ -79,7 +79,7 @@ class QuotaPolicy:
         )
 
     def amounts(self, upload: Upload) -> QuotaAmounts:
-        """What ``upload`` counts for. A file is counted once, and stays counted: its parts are no files."""
+        """What ``upload`` counts for. A file is counted once, and stays counted; its parts are not files."""
         charged = charged_bytes(upload)
         is_whole = upload.kind is not Kind.PARTIAL
         if not self.counts_now:
@@ -147,7 +147,7 @@ def subject_of(owner: str, address: str) -> str:
 def parse_subject(text: str) -> str:
     """The subject that ``text`` names, as it is charged: an address of IPv6 is its /64.
 
-    Raises ``ValueError`` with a sentence: it is no subject, or no client can have this name.
+    Raises ``ValueError`` with a sentence: ``text`` is not a subject, or no client can have this name.
     """
     kind, _, name = text.partition(":")
     if kind == "user":

@@ -36,13 +36,15 @@ class RedisCounter:
     The times are those of this machine: machines whose clocks differ by seconds have windows that differ by as much.
     """
 
-    def __init__(self, url: str, *, pause_seconds: float = _PAUSE_SECONDS) -> None:
+    def __init__(
+        self, url: str, *, answer_seconds: float = _ANSWER_SECONDS, pause_seconds: float = _PAUSE_SECONDS
+    ) -> None:
         self._pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS_MAX,
-            timeout=_ANSWER_SECONDS,
-            socket_timeout=_ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
+            timeout=answer_seconds,
+            socket_timeout=answer_seconds,
+            socket_connect_timeout=answer_seconds,
             # Once more at once: a connection of the pool may be one to a server that has restarted since.
             retry=Retry(NoBackoff(), 1),
         )
@@ -56,6 +58,7 @@ class RedisCounter:
         )
         self._limiter = MovingWindowRateLimiter(storage)
         self._local = LocalCounter()
+        self._answer_seconds = answer_seconds
         self._pause_seconds = pause_seconds
         self._retry_at = 0.0
         self._warn_at = 0.0
@@ -94,7 +97,7 @@ class RedisCounter:
         if monotonic() < self._retry_at:
             return await local()
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(self._answer_seconds):
                 answer = await redis()
         except (StorageError, OSError) as error:  # a TimeoutError is an OSError
             self._on_failure(error)

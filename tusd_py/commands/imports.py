@@ -74,8 +74,8 @@ def import_tusd(
     Stop tusd first. Uploads that are recorded here already are left out, so it can be repeated. Exits with 2 if an
     upload could not be taken over.
     """
+    from tusd_py.commands.file_ownership import keeping_owner
     from tusd_py.commands.startup import StartupError, reason, require_database
-    from tusd_py.commands.writing import keeping_owner
     from tusd_py.contracts.records import RecordsError
     from tusd_py.contracts.store import StoreError
     from tusd_py.model.ids import is_owner
@@ -167,7 +167,7 @@ class _Import:
         from tusd_py.contracts.store import PathTaken
         from tusd_py.imports.tusd_info import InfoInvalid
         from tusd_py.model.upload import Kind
-        from tusd_py.uploads.adopt import AlreadyRecorded, Changed, adopt
+        from tusd_py.uploads.adopt import AlreadyRecorded, ContentChanged, adopt
 
         ids = {"id": name}
         try:
@@ -189,7 +189,7 @@ class _Import:
             return "skipped", f"left out {name}: {invalid}", ids
         except PathTaken as taken:
             return "skipped", f"left out {name}: {taken}", ids
-        except Changed:
+        except ContentChanged:
             return "skipped", f"left out {name}: its bytes changed meanwhile; stop tusd first", ids
         except AlreadyRecorded:
             return "known", f"{name} is here already", ids

@@ -44,5 +44,5 @@ class ObjectList(Protocol):
         ...
 
     async def remove_object(self, stored: StoredObject) -> None:
-        """Remove it, with all parts. It is no error if it is gone. Raises ``StoreUnavailable``."""
+        """Remove it, with all parts. Removing one that is gone is not an error. Raises ``StoreUnavailable``."""
         ...

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.imports.tusd_info import INFO_BYTES_MAX, InfoInvalid, TusdInfo, parse_info
-from tusd_py.model.values import frozen
+from tusd_py.model.frozen import frozen
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, PartsChanged, S3Client
-from tusd_py.uploads.adopt import Changed
+from tusd_py.uploads.adopt import ContentChanged
 
 _SUFFIX = ".info"
 #: Descriptions that are read at the same time: a bucket may have millions of complete uploads.
@@ -72,11 +72,11 @@ class TusdObjects:
     async def read(self) -> AsyncIterator[bytes]:
         """The bytes, in pieces. Completes the multipart upload first: tusd cannot continue the upload any more.
 
-        Raises ``Changed`` and ``StoreError``.
+        Raises ``ContentChanged`` and ``StoreError``.
         """
         client, key = self.bucket.client, _content_key(self.info_key)
         if await self.bucket.stored(self.info, self.info_key) != self.stored:
-            raise Changed
+            raise ContentChanged
         if self.stored.multipart_id and self.stored.parts:
             await self._complete(key)
         if self.stored.whole_bytes:
@@ -89,7 +89,7 @@ class TusdObjects:
                 self.stored.rest_bytes,
                 self.stored.rest_etag,
             ):
-                raise Changed
+                raise ContentChanged
 
     async def remove(self) -> None:
         """Delete everything of the upload. Raises ``StoreError``."""
@@ -117,7 +117,7 @@ class TusdObjects:
                 MultipartUpload={"Parts": parts},
             )
         except (MultipartMissing, PartsChanged):
-            raise Changed from None
+            raise ContentChanged from None
 
 
 @frozen()

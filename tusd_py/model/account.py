@@ -39,7 +39,7 @@ class AccountChanges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class LoginSession:
     """One login, from which access tokens are renewed. ``digest`` is that of its only valid refresh token.
 
     ``rotation`` counts the refresh tokens of the session.

@@ -15,7 +15,7 @@ _SEPARATORS = str.maketrans("", "", " -\t\u2010\u2011\u2013")
 #: Longer texts are refused unread.
 _ENTRY_CHARACTERS_MAX = 64
 
-#: So many wrong guesses of one address cost nothing: people mistype.
+#: After this many wrong guesses an address need not wait yet: people mistype.
 FREE_GUESSES = 5
 #: The wait after one more; it doubles with each further one, up to the longest.
 FIRST_WAIT = timedelta(seconds=10)
@@ -92,7 +92,7 @@ class Guesses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redemption:
-    """What became of an attempt to redeem a code: the code, a wait, or neither if the guess was wrong."""
+    """The result of an attempt to redeem a code: the code, or a wait, or neither if the guess was wrong."""
 
     code: AccessCode | None = None
     wait: timedelta | None = None

@@ -9,9 +9,9 @@ from enum import StrEnum
 from tusd_py.model.audit import AuditEntry
 from tusd_py.model.codes import CodeCharge
 from tusd_py.model.events import Event, EventType
+from tusd_py.model.frozen import frozen
 from tusd_py.model.links import Link
 from tusd_py.model.quota import QuotaCharge
-from tusd_py.model.values import frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

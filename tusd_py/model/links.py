@@ -28,7 +28,7 @@ class LinkState(StrEnum):
 class Link:
     """One link. Its URL has a signature of ``id``, which is kept nowhere.
 
-    ``owner`` is the subject whose upload it is about, and who may list and revoke the link. ``types`` are the media
+    ``owner`` is the subject whose upload it is about; it may list and revoke the link. ``types`` are the media
     types that an upload may have, ``origins`` the origins of web pages that may use the link; empty allows all.
     """
 

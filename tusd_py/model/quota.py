@@ -7,9 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from tusd_py.model.values import frozen
+from tusd_py.model.frozen import frozen
 
-#: The period of what exists now, which no day and no month resets.
+#: The period of quotas of what exists now, which no day and no month resets.
 NOW = "now"
 
 

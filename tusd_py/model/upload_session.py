@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from tusd_py.model.values import frozen
+from tusd_py.model.frozen import frozen
 
 #: The most chunks of one session.
 CHUNKS_MAX = 10_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.steps import VALIDATION
 from tusd_py.model.upload import HistoryEntry, Status
-from tusd_py.model.values import frozen
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.file_names import shown_name
 from tusd_py.protocol.headers import parse_base64

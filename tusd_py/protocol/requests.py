@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.upload import Kind
-from tusd_py.model.values import frozen
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.headers import Headers

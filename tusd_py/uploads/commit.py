@@ -17,9 +17,9 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.codes import AccessCode
 from tusd_py.model.event_derivation import derive_events
 from tusd_py.model.events import Event, EventType
+from tusd_py.model.frozen import frozen
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
-from tusd_py.model.values import frozen
 from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports

@@ -20,7 +20,7 @@ from tusd_py.access import jwt_tokens
 from tusd_py.access.errors import TokenExpired, TokenInvalid
 from tusd_py.access.jwks import REFRESH_SECONDS, JwksCache
 from tusd_py.access.jwt_tokens import TOKEN_BYTES_MAX, JwtRules, JwtVerifier
-from tusd_py.access.keys import KeySource, StaticKey, public_key, secret_key
+from tusd_py.access.verification_keys import KeySource, StaticKey, public_key, secret_key
 
 pytestmark = pytest.mark.anyio
 

@@ -31,11 +31,11 @@ from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schedules import SqlScheduleStates, compile_schedule_statements
 from tusd_py.records.sql.schema import bring_up_to_date
 from tusd_py.records.sql.search import compile_search_statements
-from tusd_py.records.sql.sessions import SqlUploadSessions, compile_session_statements
 from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
 from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import Statements, compile_statements
 from tusd_py.records.sql.transactions import Reader, Writer
+from tusd_py.records.sql.upload_sessions import SqlUploadSessions, compile_session_statements
 
 #: What a commit survives. "completion": a power failure from an upload's completion on, and always the death of the
 #: process. "power": always a power failure, at one fsync for each group of commits.

@@ -136,8 +136,8 @@ class PipelinedWriter(Writer):
     def _find_done(self, ops: Sequence[WriteOp]) -> frozenset[int]:
         """The places of the changes that are in the database although the connection broke before it said so.
 
-        What a change writes is told from every other by its token and its time. Without this look, a request would be
-        told that another had changed its upload.
+        The token and the time of a change identify it. Without this check, the client would get the error for an upload
+        that another request has changed.
         """
         changes = {
             place: op.values for place, op in enumerate(ops) if isinstance(op, RecordChange) and "token" in op.values

@@ -150,7 +150,7 @@ _OF_NO_UPLOAD = ("0" * 32, "regular", "uploading", 1, 0, 0, "a", None, "a", 1, 1
 def spend_as_if_found(count: int) -> None:
     """Take the time of ``from_row`` for rows that do not exist.
 
-    An upload of another owner is refused as an unknown one: the time of the refusal must not tell them apart.
+    An upload of another owner is refused as an unknown one, and the time of the refusal must not distinguish them.
     """
     for _ in range(count):
         from_row(_OF_NO_UPLOAD)

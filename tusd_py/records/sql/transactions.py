@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 from tusd_py.contracts.job_queue import LeaseLost
 from tusd_py.contracts.records import PartOverused, RecordsError, RecordsUnavailable
+from tusd_py.model.frozen import frozen
 from tusd_py.model.jobs import Effects, Job, NewJob
 from tusd_py.model.upload import Kind, Upload
-from tusd_py.model.values import frozen
 from tusd_py.records.sql.audit_statements import entry_row
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.grant_rows import GrantRows
@@ -85,13 +85,13 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """Reads with several statements, which all see the same snapshot."""
+class SnapshotQuery:
+    """A read with several statements, which all see the same snapshot."""
 
     read: Callable[[DatabaseConnection], list[Any]]
 
 
-ReadOp = FindByIds | SelectUploads | Query | Survey
+ReadOp = FindByIds | SelectUploads | Query | SnapshotQuery
 
 
 class Writer:
@@ -184,7 +184,7 @@ class Reader:
             return [found.get(upload_id) for upload_id in op.ids]
         if isinstance(op, SelectUploads):
             return self._select(op.statement, op.values)
-        if isinstance(op, Survey):
+        if isinstance(op, SnapshotQuery):
             return op.read(self._connection)
         return [op.read(row) for row in self._connection.execute(op.statement, op.values)]
 

@@ -24,7 +24,7 @@ MEDIA_TYPES = LOGO_TYPES | {
     ".mjs": "text/javascript; charset=utf-8",
     ".json": "application/json",
 }
-#: The one for visitors who want none of the others.
+#: The language for visitors that accept none of the others.
 DEFAULT_LANGUAGE = "en"
 _TEXTS = "texts/"
 _PLACEHOLDER = re.compile(r"\{\{([a-z_.]+)\}\}")
