@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from tusd_py.model.jobs import Effects
 from tusd_py.model.upload import Kind, Upload
@@ -11,9 +11,15 @@ from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.quota_rows import QuotaBatch, QuotaRows
 from tusd_py.records.sql.rows import inserted_row, plain_row
 
-if TYPE_CHECKING:
-    from tusd_py.contracts.records import RecordsError
-    from tusd_py.records.sql.transactions import RecordChange, WriteResult
+
+class Change(Protocol):
+    """A change in the form that all others have: ``transactions.RecordChange``."""
+
+    values: dict[str, object]
+    new: Upload | None
+    durable: bool
+
+    def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> Any: ...
 
 
 class PlainInsertion:
@@ -30,7 +36,7 @@ class PlainInsertion:
         upload: Upload,
         effects: Effects,
         quota: QuotaRows | None,
-        expand: Callable[[Upload, Effects], RecordChange],
+        expand: Callable[[Upload, Effects], Change],
     ) -> None:
         self.upload = upload
         self.quota = quota
@@ -38,12 +44,12 @@ class PlainInsertion:
         self._effects = effects
         self._expand = expand
 
-    def expand(self) -> RecordChange:
+    def expand(self) -> Change:
         change = self._expand(self.upload, self._effects)
         change.values, change.new = inserted_row(self.upload), None
         return change
 
-    def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> WriteResult | RecordsError:
+    def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> Any:
         return self.expand().apply(connection, batch)
 
 
