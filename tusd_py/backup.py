@@ -48,7 +48,7 @@ class BackupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a backup or a restore has copied."""
+    """The result of a backup or a restore."""
 
     files: int | None  # None if the bytes of uploads were left out
     shared: int = 0  # of these, files that share their bytes with the source

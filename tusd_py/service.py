@@ -239,7 +239,7 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
 
 
 def page_options(settings: Settings) -> PageOptions:
-    """What the settings say about the upload page. Raises ``OSError`` with a sentence if the logo cannot be read."""
+    """The options of the upload page, by the settings. Raises ``OSError`` if the logo cannot be read."""
     validation = settings.validation
     return PageOptions(
         endpoint=settings.server.public_url or settings.server.base_path,

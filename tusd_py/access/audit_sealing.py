@@ -68,7 +68,7 @@ def anchor(made: Seal) -> str:
 
 @dataclass(slots=True)
 class Verification:
-    """What verifying the chain has found; ``problems`` is empty if it is sound."""
+    """The result of verifying the chain; ``problems`` is empty if it is sound."""
 
     problems: list[str] = field(default_factory=list)
     seals: int = 0

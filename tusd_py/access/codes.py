@@ -17,7 +17,7 @@ from tusd_py.model.codes import ALPHABET, CODE_CHARACTERS, AccessCode, CodeState
 from tusd_py.model.principal import Principal, Role
 from tusd_py.protocol.access_errors import CodeEnded
 
-#: What the token of a redeemed code begins with.
+#: The prefix of the token of a redeemed code.
 CODE_PREFIX = b"tusd_code_"
 _PURPOSE = "access code token"
 _DIGEST = "access code"

@@ -12,7 +12,7 @@ from tusd_py.model.links import Link, LinkKind, LinkState
 from tusd_py.model.principal import NO_LIMITS, Principal, PrincipalLimits, Role, Verb
 from tusd_py.protocol.access_errors import LinkEnded
 
-#: What the text of a link begins with as a token; its URL leaves that out.
+#: The prefix of the token of a link; the URL leaves it out.
 LINK_PREFIX = b"tusd_link_"
 #: The parameter of the URL of an upload that makes it a link.
 LINK_PARAMETER = "link"

@@ -56,7 +56,7 @@ class TokenSigner:
         return self._signature(self._first, purpose, payload)
 
     def digests(self, purpose: str, payload: bytes) -> list[bytes]:
-        """What ``digest`` has returned for ``payload`` with each secret that is in use, the first one first."""
+        """The ``digest`` of ``payload`` with each secret that is in use, the first one first."""
         return [self._signature(each, purpose, payload) for each in self._secrets]
 
     def is_digest(self, purpose: str, payload: bytes, digest: bytes) -> bool:

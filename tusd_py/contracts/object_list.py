@@ -12,7 +12,7 @@ from tusd_py.model.upload import Upload
 
 
 class ObjectKind(StrEnum):
-    """What an object is."""
+    """The kind of an object in the bucket."""
 
     OBJECT = "object"  # all bytes of an upload
     TAIL = "tail"  # the last bytes of an unfinished upload

@@ -54,7 +54,7 @@ class AuditActor:
         return cls(address=address) if principal is None else cls(principal.subject, principal.method, address)
 
 
-#: What the server does by itself, such as expiring an upload.
+#: The actor of acts of the server itself, such as expiring an upload.
 SERVER_ACTOR = AuditActor(method=BY_SERVER)
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-#: What ``Upload.grant`` and ``Principal.grant`` begin with if a link made the upload.
+#: The prefix of ``Upload.grant`` and ``Principal.grant`` for uploads of a link.
 LINK_GRANT = "link:"
 
 
 class LinkKind(StrEnum):
-    """What the bearer of a link may do."""
+    """The kind of a link: the act that it permits to its bearer."""
 
     UPLOAD = "upload"  # fill one upload
     DOWNLOAD = "download"  # read the bytes of one upload

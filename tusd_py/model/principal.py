@@ -25,7 +25,7 @@ ASSIGNABLE_ROLES = (Role.ADMIN, Role.MODERATOR, Role.UPLOADER, Role.VIEWER)
 
 
 class Verb(StrEnum):
-    """What a request does."""
+    """The act that a request needs permission for."""
 
     CREATE = "create"
     APPEND = "append"

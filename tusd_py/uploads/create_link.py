@@ -19,7 +19,7 @@ from tusd_py.uploads.ports import Ports
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkTerms:
-    """What a new link allows. ``length`` is that of the upload if it is known, ``length_max`` its bound otherwise."""
+    """The terms of a new link. ``length`` is that of the upload if it is known, ``length_max`` its bound otherwise."""
 
     owner: str
     seconds: int

@@ -46,7 +46,7 @@ class LockedUpload:
 
 
 def interruption_of(lock: Lock) -> UploadInterrupted:
-    """What ends the request that holds ``lock`` and has to release it."""
+    """The error for the request that holds ``lock`` and has to release it."""
     return LockLost() if lock.is_lost else UploadInterrupted()
 
 

@@ -150,7 +150,7 @@ class Authenticator:
 
 
 def link_suffix(scope: Scope) -> str:
-    """What the URL of a request has beyond that of its upload, if it is a link; its owner needs nothing of it."""
+    """The query with the signature, if the client used a link; empty for the owner, which needs no signature."""
     found = _from_query(scope.get("query_string", b""), LINK_PARAMETER) or b""
     return f"?{LINK_PARAMETER}={quote(found)}" if found else ""
 

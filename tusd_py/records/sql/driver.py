@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Dialect
 from tusd_py.records.sql.revision import SchemaRevision
 from tusd_py.records.sql.sqlite import DatabaseUrl, SqliteDriver
 
-#: What the URL of a PostgreSQL database begins with.
+#: The prefixes of the URLs of PostgreSQL databases.
 POSTGRESQL = ("postgresql://", "postgresql+psycopg://", "postgres://")
 
 
@@ -39,7 +39,7 @@ class DatabaseConnection(Protocol):
 
     @property
     def statement_errors(self) -> tuple[type[Exception], ...]:
-        """What ``execute``, ``execute_many`` and a commit may raise: faults, and values that cannot be stored."""
+        """The exceptions of ``execute``, ``execute_many`` and a commit: faults, and values that cannot be stored."""
         ...
 
     @property
@@ -143,7 +143,7 @@ class DatabaseDriver(Protocol):
 
     @property
     def dialect(self) -> Dialect:
-        """What statements are compiled for."""
+        """The dialect that statements are compiled for."""
         ...
 
     def connect(self) -> DatabaseConnection:

@@ -104,7 +104,7 @@ def _lock_schema(connection: Connection) -> None:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
 
 
-#: What every connection is opened with.
+#: The options of every connection.
 _OPTIONS: dict[str, Any] = {
     "autocommit": True,  # transactions begin only where a statement says so
     "connect_timeout": _CONNECT_SECONDS,
