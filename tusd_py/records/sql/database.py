@@ -124,7 +124,7 @@ def _connect(
     """The writer and the reader, with a connection each, and the clock of the database."""
     writing, reading = driver.connect(), driver.connect()
     if not driver.pipelines:
-        return Writer(writing, always_durable=durability == "power"), Reader(reading, statements), None
+        return Writer(writing, statements, always_durable=durability == "power"), Reader(reading, statements), None
     from tusd_py.records.sql.pipelined import open_pipelined
 
     return open_pipelined(writing, reading, statements)  # type: ignore[arg-type]  # as the driver says

@@ -69,8 +69,10 @@ class DatabaseConnection(Protocol):
         """Run one statement in the open transaction. Raises one of ``statement_errors``."""
         ...
 
-    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
+    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object] | Sequence[object]]) -> int:
         """Run ``statement`` once for each of ``rows``; return how many rows of the database changed in total.
+
+        A row has its values by name or by position, as ``statement`` does.
 
         Raises like ``execute``.
         """

@@ -261,7 +261,7 @@ class SqliteConnection:
         assert self._driver is not None, "no transaction has begun"
         return self._driver.execute(statement, values)
 
-    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
+    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object] | Sequence[object]]) -> int:
         assert self._driver is not None, "no transaction has begun"
         return self._driver.executemany(statement, rows).rowcount
 
