@@ -36,7 +36,6 @@ from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.direct import DirectAnswers
-from tusd_py.web.direct_changes import DirectChangeAnswers
 from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
@@ -292,8 +291,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     )
     endpoint = PrefixRoute(settings.server.base_path, service.endpoint)
     base_path = settings.server.base_path
-    creations = DirectAnswers(service.endpoint, base_path, service.opened)
-    direct = DirectChangeAnswers(service.endpoint, base_path, service.opened, creations)
+    direct = DirectAnswers(service.endpoint, base_path, service.opened)
     app = ServerApp(endpoint, routes, lifespan, cross_origin, service.download_origin, direct)
     if service.authenticator is not None and settings.cors.enabled:
         cors = settings.cors

@@ -17,6 +17,10 @@ class TokenVerifier(Protocol):
         """
         ...
 
+    def recall(self, token: bytes) -> Principal | None:
+        """The principal of a token that was verified before, if it still counts; ``None`` if ``verify`` has to look."""
+        ...
+
 
 class CredentialCheck(Protocol):
     """Checks whether credentials of one kind were revoked while a request ran."""
