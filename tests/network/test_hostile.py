@@ -105,6 +105,9 @@ def bounded(server: RunningServer, growth_bytes_max: int = GROWTH_BYTES_MAX) -> 
         connection.request("GET", "/healthz")
         connection.getresponse().read()
         connection.close()
+    # The client of S3 is loaded once, beside the first requests, and takes some 30 MiB.
+    is_loaded = server.is_on_disk or eventually(lambda: b"object store examined" in server.log.read_bytes(), 60)
+    assert is_loaded, "the server has not examined S3"
     before = resident_bytes(server)
     thread = threading.Thread(target=probe)
     thread.start()
