@@ -8,7 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from tusd_py.model.upload import NO_DETAILS, NO_STATE, HistoryEntry, Kind, Status, Upload
+from tusd_py.model.upload import NO_DETAILS, NO_STATE, History, HistoryEntry, Kind, Status, Upload
 from tusd_py.protocol.listing import declared_fields, detected_type
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
@@ -68,8 +68,7 @@ def to_row(upload: Upload, token: int) -> dict[str, object]:
         "storage": _format_storage(upload.storage),
         "grant": upload.grant,
         "length_max": upload.length_max,
-        # A history as the database has it has no new entry; the column keeps what it has.
-        "detected_type": None if type(upload.history) is StoredHistory else detected_type(upload.history) or None,
+        "detected_type": _detected_type(upload.history),
     }
 
 
@@ -122,23 +121,27 @@ def _parse_storage(text: str) -> Mapping[str, object]:
     return NO_STATE if text == "{}" else MappingProxyType(json.loads(text))
 
 
-class StoredHistory(Sequence[HistoryEntry]):
-    """A history as the database has it. It is parsed when an entry is looked at: HEAD and most PATCHes never do that.
+class StoredHistory(History):
+    """A history as the database has it. It is parsed when an entry is looked at: most requests never do that.
 
-    It is written back as it is.
+    It is written back as it is, with the entries that were ``added`` since.
     """
 
-    __slots__ = ("_entries", "text")
+    __slots__ = ("_entries", "added", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, added: tuple[HistoryEntry, ...] = ()) -> None:
         self.text = text
+        self.added = added
         self._entries: tuple[HistoryEntry, ...] | None = None
 
     @property
     def entries(self) -> tuple[HistoryEntry, ...]:
         if self._entries is None:
-            self._entries = tuple(map(_parse_entry, json.loads(self.text)))
+            self._entries = (*map(_parse_entry, json.loads(self.text)), *self.added)
         return self._entries
+
+    def with_entry(self, entry: HistoryEntry) -> StoredHistory:
+        return StoredHistory(self.text, (*self.added, entry))
 
     def __getitem__(self, index: Any) -> Any:
         return self.entries[index]
@@ -158,10 +161,18 @@ class StoredHistory(Sequence[HistoryEntry]):
 
 def _format_history(history: Sequence[HistoryEntry]) -> str:
     if type(history) is StoredHistory:
-        return history.text
+        if not history.added:
+            return history.text
+        # It has at least one entry: of an empty one there is no ``StoredHistory``.
+        return f"{history.text[:-1]},{','.join(map(_format_entry, history.added))}]"
     if not history:
         return "[]"
     return f"[{','.join(map(_format_entry, history))}]"
+
+
+def _detected_type(history: Sequence[HistoryEntry]) -> str | None:
+    """The type that validation has found; ``None`` if it is what the column has, or there is none."""
+    return detected_type(history.added if type(history) is StoredHistory else history) or None
 
 
 def _format_entry(entry: HistoryEntry) -> str:

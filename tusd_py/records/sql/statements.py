@@ -44,6 +44,7 @@ class Statements:
     delete: str  # seen_id, seen_token
     delete_ended: str  # seen_id, seen_token
     find: str  # ids: a JSON array
+    find_one: str  # its_id
     parts_of: str  # ids: a JSON array
     list_uploads: str  # statuses: a JSON array, owner, limit
     page: str  # after_id, limit
@@ -93,6 +94,7 @@ def compile_statements(dialect: Dialect) -> Statements:
         delete=compile_text(dialect, delete(_uploads).where(*seen)),
         delete_ended=compile_text(dialect, delete(_uploads).where(*seen, has_ended)),
         find=compile_text(dialect, _upload.where(_uploads.c.id.in_(ids))),
+        find_one=compile_text(dialect, _upload.where(_uploads.c.id == bindparam("its_id"))),
         parts_of=compile_text(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
         list_uploads=compile_text(dialect, with_limit(listed)),
         page=compile_text(dialect, with_limit(page)),
