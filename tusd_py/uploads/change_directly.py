@@ -10,10 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from tusd_py.contracts.direct import DirectDeletion, DirectLock, DirectLocker, DirectRecordChanges, DirectStore
+from tusd_py.contracts.direct import (
+    DirectDeletion,
+    DirectLock,
+    DirectLocker,
+    DirectRecordChanges,
+    DirectStore,
+    DirectTransitions,
+)
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.ids import is_generated_id
+from tusd_py.model.jobs import Effects
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.outcomes import Appended, Inspected, Terminated
@@ -71,6 +79,7 @@ class DirectChanges:
     ) -> None:
         self.ports = ports
         self.records = records
+        self._transitions = records if isinstance(records, DirectTransitions) else None
         self.store = store
         self.deletion = deletion
         self._locker = locker
@@ -91,13 +100,23 @@ class DirectChanges:
             return False
         change = _Change(self, lock, request, pieces, size, client, request_id, on_outcome)
         try:
-            self.records.begin_find(request.upload_id, change.on_found)
+            self._begin(request, change)
         except BaseException:
             lock.release_now()
             raise
         # The server that stops waits for its requests, but not for one whose client is gone before a task answers it.
         self.ports.background.begin()
         return True
+
+    def _begin(self, request: DirectRequest, change: _Change) -> None:
+        if (
+            self._transitions is None
+            or not isinstance(request, Terminate)
+            or not self._transitions.begin_transition(
+                request.upload_id, change.terminate, change.on_terminated, durable=True
+            )
+        ):
+            self.records.begin_find(request.upload_id, change.on_found)
 
 
 def _is_plain(request: DirectRequest, size: int) -> bool:
@@ -169,14 +188,11 @@ class _Change:
 
     def _go_on(self, upload: Upload | None) -> None:
         request, ports = self._request, self._begun.ports
-        now = ports.clock()
         if isinstance(request, Terminate):
-            # Final uploads may need a partial one.
-            upload = _ordinary(rules.terminate(upload, now, ()))
-            self._upload = upload
-            ended = upload.with_status(Status.TERMINATED, now)
-            self._update(ended.expiring(ports.policy.expiry(ended, now)), self._on_terminated)
+            after, effects = self.terminate(upload)
+            self._after = self._begun.records.begin_update(self._upload, after, effects, self._on_terminated)
             return
+        now = ports.clock()
         upload = _ordinary(rules.ensure_available(upload, now))
         if may_be_ahead_of_bytes(ports, upload):
             raise _Unusual
@@ -192,6 +208,22 @@ class _Change:
         self._upload = upload
         durable = upload.offset + self._size == upload.length or ports.policy.durable_saves
         self._begun.store.begin_write(upload, self._pieces, self._on_stored, durable=durable)
+
+    def terminate(self, upload: Upload | None) -> tuple[Upload, Effects]:
+        """The upload as terminated, with its effects. May run in the thread of the records: it is a ``Decide``."""
+        ports = self._begun.ports
+        now = ports.clock()
+        # Final uploads may need a partial one.
+        self._upload = upload = _ordinary(rules.terminate(upload, now, ()))
+        ended = upload.with_status(Status.TERMINATED, now)
+        after = ended.expiring(ports.policy.expiry(ended, now))
+        return after, self._effects(after)
+
+    def on_terminated(self, saved: Upload | None, failure: BaseException | None) -> None:
+        """Go on with the upload, which was found and recorded as terminated in one step."""
+        if saved is not None:
+            self._after = saved
+        self._on_terminated(failure)
 
     def _on_stored(self, failure: BaseException | None) -> None:
         """Record the bytes, which are stored."""
@@ -209,10 +241,11 @@ class _Change:
         self._give_up(failure)
 
     def _update(self, after: Upload, on_done: Callable[[BaseException | None], None]) -> None:
-        begun, before = self._begun, self._upload
+        self._after = self._begun.records.begin_update(self._upload, after, self._effects(after), on_done)
+
+    def _effects(self, after: Upload) -> Effects:
         caller = Caller(remote_address="", method="", target="", headers=[], client=self._client)
-        effects = effects_of(begun.ports, before, after, Cause(caller))
-        self._after = begun.records.begin_update(before, after, effects, on_done)
+        return effects_of(self._begun.ports, self._upload, after, Cause(caller))
 
     def _on_appended(self, failure: BaseException | None) -> None:
         if failure is not None:

@@ -9,7 +9,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from tusd_py.contracts.direct import OnDone, OnFound
+from tusd_py.contracts.direct import Decide, OnChanged, OnDone, OnFound
 from tusd_py.contracts.records import RecordConflict, RecordExists, UploadPage
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Status, Upload
@@ -25,7 +25,16 @@ from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.search import SearchStatements, rows_to_examine, search_query, select_page
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import to_microseconds
-from tusd_py.records.sql.transactions import FindByIds, PartUses, Query, RecordChange, SelectUploads, effect_rows
+from tusd_py.records.sql.transactions import (
+    FindByIds,
+    PartUses,
+    Query,
+    RecordChange,
+    SelectUploads,
+    WriteResult,
+    effect_rows,
+)
+from tusd_py.records.sql.transition import Transition
 
 
 class SqlRecords:
@@ -40,7 +49,10 @@ class SqlRecords:
         audit: AuditStatements,
         grants: GrantStatements,
         search: SearchStatements,
+        *,
+        in_one_step: bool,
     ) -> None:
+        self._in_one_step = in_one_step
         self._search_sql = search
         self._effect_rows = partial(effect_rows, job_statements, add_audit_entry=audit.add)
         self._sql = statements
@@ -110,6 +122,19 @@ class SqlRecords:
         saved, change = self._update(before, after, effects)
         self._begin_write(change, Callback(on_done))
         return saved
+
+    def begin_transition(self, upload_id: str, decide: Decide, on_changed: OnChanged, *, durable: bool) -> bool:
+        """See ``DirectTransitions``. A server is asked for the rows of a whole batch at once: two steps are faster."""
+        if not self._in_one_step:
+            return False
+        change = Transition(self._sql.find_one, upload_id, decide, self._update, durable=durable)
+
+        def on_written(_: WriteResult | None, failure: Exception | None) -> None:
+            failure = failure or change.refusal
+            on_changed(None if failure is not None else change.saved, failure)
+
+        self._begin_write(change, ResultCallback(on_written))
+        return True
 
     def _update(self, before: Upload, after: Upload, effects: Effects) -> tuple[Upload, RecordChange]:
         assert before.id == after.id, "an update must not change the id"

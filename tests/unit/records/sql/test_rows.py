@@ -59,9 +59,7 @@ def test_upload_round_trip(upload: Upload) -> None:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(ENTRIES, max_size=3).map(tuple), TIMES, st.text())
-def test_entry_is_added_to_a_history_that_was_not_parsed(
-    history: tuple[HistoryEntry, ...], at: datetime, why: str
-) -> None:
+def test_entry_is_added_to_an_unparsed_history(history: tuple[HistoryEntry, ...], at: datetime, why: str) -> None:
     """The row is the same as if the entries had been read, and so is the history."""
     upload = Upload(id="a", length=1, created_at=NOW, updated_at=NOW, history=history)
     row = to_row(upload, 0)
