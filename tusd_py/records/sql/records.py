@@ -20,7 +20,7 @@ from tusd_py.records.sql.group_commit import Callback, ResultCallback
 from tusd_py.records.sql.job_statements import JobStatements
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
-from tusd_py.records.sql.rows import to_row
+from tusd_py.records.sql.rows import is_progress, is_state, progress_row, to_row
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.search import SearchStatements, rows_to_examine, search_query, select_page
 from tusd_py.records.sql.statements import Statements
@@ -140,10 +140,14 @@ class SqlRecords:
         assert before.id == after.id, "an update must not change the id"
         assert before.parts == after.parts, "an update must not change the parts of a final upload"
         saved = after.with_token(before.token + 1)
-        row = to_row(saved, saved.token)
+        if is_progress(before, after):
+            statement, row = self._sql.update_progress, progress_row(saved, saved.token)
+        else:
+            statement = self._sql.update_state if is_state(before, after) else self._sql.update
+            row = to_row(saved, saved.token)
         row |= {"seen_id": before.id, "seen_offset": before.offset, "seen_token": before.token}
         change = RecordChange(
-            self._sql.update,
+            statement,
             row,
             RecordConflict(f"another request has changed the record of upload {before.id}"),
             durable=needs_fsync(before, after, effects),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +38,40 @@ COLUMNS = (
 
 #: The columns that only an insertion sets.
 DECLARED_COLUMNS = ("name_key", "declared_type")
+
+# A statement that sets fewer columns costs less: SQLite also writes each index that has one of them, although its value
+# is the same, and PostgreSQL has to compare them.
+
+#: The columns that change while bytes arrive.
+PROGRESS_COLUMNS = ("length", "offset", "token", "updated_at", "expires_at", "storage")
+#: The columns that change when the status or the history does.
+STATE_COLUMNS = (*PROGRESS_COLUMNS, "status", "completed_at", "history", "pending_steps", "detected_type")
+_state_of = attrgetter("status", "completed_at", "history", "pending_steps")
+_rest_of = attrgetter("kind", "metadata_header", "concat_header", "owner", "created_at", "grant", "length_max")
+
+
+def is_progress(before: Upload, after: Upload) -> bool:
+    """Whether ``PROGRESS_COLUMNS`` have all that changes."""
+    return _state_of(after) == _state_of(before) and _rest_of(after) == _rest_of(before)
+
+
+def is_state(before: Upload, after: Upload) -> bool:
+    """Whether ``STATE_COLUMNS`` have all that changes."""
+    return bool(_rest_of(after) == _rest_of(before))
+
+
+def progress_row(upload: Upload, token: int) -> dict[str, object]:
+    """As ``to_row``, with ``PROGRESS_COLUMNS`` and what tells the change from others."""
+    return {
+        "id": upload.id,
+        "status": upload.status.value,
+        "length": upload.length,
+        "offset": upload.offset,
+        "token": token,
+        "updated_at": to_microseconds(upload.updated_at),
+        "expires_at": None if upload.expires_at is None else to_microseconds(upload.expires_at),
+        "storage": _format_storage(upload.storage),
+    }
 
 
 def inserted_row(upload: Upload) -> dict[str, object]:
