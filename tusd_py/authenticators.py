@@ -17,7 +17,7 @@ from tusd_py.web.location import Locator
 from tusd_py.web.session_cookies import SessionCookies
 
 if TYPE_CHECKING:
-    from tusd_py.access.keys import KeySource
+    from tusd_py.access.verification_keys import KeySource
     from tusd_py.contracts.credentials import TokenVerifier
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -26,7 +26,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def authenticator(
     settings: Settings, locator: Locator | None = None, open_access: OpenAccess | None = None
 ) -> Authenticator | None:
-    """What authenticates requests, or ``None`` while access control is off.
+    """The authenticator of requests, or ``None`` while access control is off.
 
     ``open_access`` is called for the tokens that this server makes itself.
     Reads the file of the public key. Raises ``OSError`` with a sentence for the operator if a key cannot be used.
@@ -123,7 +123,7 @@ def _verifier(jwt: JwtSettings) -> TokenVerifier:
 
 def _key_source(jwt: JwtSettings) -> KeySource:
     from tusd_py.access.jwks import JwksCache
-    from tusd_py.access.keys import StaticKey, public_key, secret_key
+    from tusd_py.access.verification_keys import StaticKey, public_key, secret_key
 
     if jwt.secret:
         return StaticKey(secret_key(jwt.secret))

@@ -23,9 +23,9 @@ from tusd_py.contracts.schedule_states import ScheduleStates
 from tusd_py.data_directory import DATA_DIR_MODE, make_data_dir, wake_directory
 from tusd_py.notify.wakeup import notify
 from tusd_py.records.sql import revocations
-from tusd_py.records.sql.copies import RestoredRecords, parse_copy
 from tusd_py.records.sql.database import SqlDatabase
-from tusd_py.records.sql.move import move
+from tusd_py.records.sql.move_to_postgres import move
+from tusd_py.records.sql.records_copy import RestoredRecords, parse_copy
 from tusd_py.records.sql.schema import bring_up_to_date, is_current, pending, try_writing
 from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.records.sql.tables import to_microseconds

@@ -36,7 +36,6 @@ from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.direct import DirectAnswers
-from tusd_py.web.direct_changes import DirectChangeAnswers
 from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
@@ -51,9 +50,9 @@ from tusd_py.web.tus import TusEndpoint
 from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
 
 if TYPE_CHECKING:
-    from tusd_py.web.api.call import ApiSurroundings
+    from tusd_py.web.api.call import ApiContext
 
-#: The life of a download link that the page makes: people send it to others, who may be away for some days.
+#: The life of a download link that the page makes: people send it to others, and they may open it days later.
 _PAGE_LINK_SECONDS = 7 * 24 * 60 * 60
 
 
@@ -105,9 +104,9 @@ class Service:
         """The ports if they are open in this event loop."""
         return self._ports if self._loop is asyncio.get_running_loop() else None
 
-    def api_surroundings(self) -> ApiSurroundings:
-        """What the API needs to know of this server."""
-        from tusd_py.web.api.call import ApiSurroundings
+    def api_context(self) -> ApiContext:
+        """The context of the API: URLs, readiness and enabled schedules of this server."""
+        from tusd_py.web.api.call import ApiContext
         from tusd_py.web.api.request_bodies import BodyOpener
 
         def locate(scope: Scope) -> str:
@@ -115,7 +114,7 @@ class Service:
             return self.locator.collection(scope, path, Headers(scope["headers"])).url
 
         uploads = self.settings.uploads
-        return ApiSurroundings(
+        return ApiContext(
             locate=locate,
             download_url=self.settings.server.download_url,
             is_draining=lambda: self.active_bodies.is_draining,
@@ -239,7 +238,7 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
 
 
 def page_options(settings: Settings) -> PageOptions:
-    """What the settings say about the upload page. Raises ``OSError`` with a sentence if the logo cannot be read."""
+    """The options of the upload page, by the settings. Raises ``OSError`` if the logo cannot be read."""
     validation = settings.validation
     return PageOptions(
         endpoint=settings.server.public_url or settings.server.base_path,
@@ -292,8 +291,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     )
     endpoint = PrefixRoute(settings.server.base_path, service.endpoint)
     base_path = settings.server.base_path
-    creations = DirectAnswers(service.endpoint, base_path, service.opened)
-    direct = DirectChangeAnswers(service.endpoint, base_path, service.opened, creations)
+    direct = DirectAnswers(service.endpoint, base_path, service.opened)
     app = ServerApp(endpoint, routes, lifespan, cross_origin, service.download_origin, direct)
     if service.authenticator is not None and settings.cors.enabled:
         cors = settings.cors
@@ -319,5 +317,5 @@ def _api_routes(service: Service) -> list[BaseRoute]:
     ports, authenticator, addresses = service.ports, service.authenticator, service.endpoint.client_addresses
     if not service.settings.api.enabled:
         return api_routes(ports, authenticator, addresses, CREDENTIAL_ROUTES)
-    routes = api_routes(ports, authenticator, addresses, surroundings=service.api_surroundings())
+    routes = api_routes(ports, authenticator, addresses, context=service.api_context())
     return [*routes, *documentation_routes()] if service.settings.api.docs else routes

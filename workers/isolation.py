@@ -1,4 +1,4 @@
-"""Runs a job alone after its worker died with it, so that a job that kills its worker is told from those beside it."""
+"""Runs a job alone after its worker died with it, to distinguish a job that kills its worker from those beside it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ from tusd_py.model.jobs import Job
 
 #: A job that has run this long without killing its worker is not suspected: others may start beside it.
 ALONE_SECONDS = 10.0
+#: The same for the delivery of an event. It works for some milliseconds and then waits for its receiver: many that hang
+#: with one receiver must not hold up all other jobs, one after the other.
+DELIVERY_ALONE_SECONDS = 0.5
 
 
 class Isolation:
     """Lets jobs start side by side, and each suspect (``job.starts`` above 0) alone for up to ``alone_seconds``.
 
     A suspect waits until every other running job has run so long, and no job starts until the suspect has: a wait of
-    ``2 * alone_seconds`` at most for each suspect before it. Belongs to one event loop.
+    ``2 * alone_seconds`` at most for each suspect before it. For a delivery it is ``delivery_alone_seconds``. Belongs
+    to one event loop.
     """
 
-    def __init__(self, alone_seconds: float = ALONE_SECONDS) -> None:
+    def __init__(
+        self, alone_seconds: float = ALONE_SECONDS, delivery_alone_seconds: float = DELIVERY_ALONE_SECONDS
+    ) -> None:
         self._alone_seconds = alone_seconds
+        self._delivery_alone_seconds = delivery_alone_seconds
         self._turn = asyncio.Lock()  # its waiters get it in order
         self._suspect: int | None = None  # the job that has the turn while it runs
-        self._started_at: dict[int, float] = {}  # by job
+        self._suspected_until: dict[int, float] = {}  # by running job
         self._ended = asyncio.Event()  # set each time a job ends
 
     async def wait(self, job: Job) -> None:
@@ -41,22 +48,23 @@ class Isolation:
 
     @contextmanager
     def running(self, job: Job, on_survived: Callable[[], None]) -> Iterator[None]:
-        """Count ``job`` as running. ``on_survived`` is called when a suspect has run for ``alone_seconds``."""
+        """Count ``job`` as running. ``on_survived`` is called when a suspect has run alone for its time."""
         loop = asyncio.get_running_loop()
 
         def survived() -> None:
             self._release(job)
             on_survived()
 
-        self._started_at[job.id] = loop.time()
-        timer = loop.call_later(self._alone_seconds, survived) if self._suspect == job.id else None
+        seconds = self._delivery_alone_seconds if job.subscription else self._alone_seconds
+        self._suspected_until[job.id] = loop.time() + seconds
+        timer = loop.call_later(seconds, survived) if self._suspect == job.id else None
         try:
             yield
         finally:
             if timer is not None:
                 timer.cancel()
             self._release(job)
-            del self._started_at[job.id]
+            del self._suspected_until[job.id]
             self._ended.set()
 
     def _release(self, job: Job) -> None:
@@ -65,9 +73,9 @@ class Isolation:
             self._turn.release()
 
     async def _wait_for_others(self) -> None:
-        """Wait until every running job has ended or has run for ``alone_seconds``."""
-        while self._started_at:
-            left = max(self._started_at.values()) + self._alone_seconds - asyncio.get_running_loop().time()
+        """Wait until every running job has ended or is no longer suspected."""
+        while self._suspected_until:
+            left = max(self._suspected_until.values()) - asyncio.get_running_loop().time()
             if left <= 0:
                 return
             self._ended.clear()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tusd_py.model.account import Account, AccountChanges, ApiKey, Session
+from tusd_py.model.account import Account, AccountChanges, ApiKey, LoginSession
 from tusd_py.model.audit import AuditEntry, AuditFilter, AuditKind
 from tusd_py.model.codes import AccessCode
 from tusd_py.model.links import Link, LinkKind
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 1, 1, 12, 0, 0, 5, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 ALICE = Account(id="a1", name="alice", password_hash="h1", roles=frozenset({Role.UPLOADER}), created_at=NOW)
-SESSION = Session(id="s1", account_id="a1", digest="d0", created_at=NOW, expires_at=LATER, rotated_at=NOW)
+SESSION = LoginSession(id="s1", account_id="a1", digest="d0", created_at=NOW, expires_at=LATER, rotated_at=NOW)
 KEY = ApiKey(
     id="k1",
     digest="d",

@@ -14,7 +14,7 @@ from tests.support.postgres import empty_database
 from tusd_py.model.upload import Status, Upload
 from tusd_py.model.upload_session import UploadSession
 from tusd_py.records.sql.database import SqlDatabase
-from tusd_py.records.sql.sessions import compile_session_statements
+from tusd_py.records.sql.upload_sessions import compile_session_statements
 
 pytestmark = pytest.mark.anyio
 

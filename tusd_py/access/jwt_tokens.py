@@ -16,7 +16,7 @@ import jwt
 
 from tusd_py.access.claims import ClaimInvalid, ClaimNames, principal_of
 from tusd_py.access.errors import TokenExpired, TokenInvalid
-from tusd_py.access.keys import KeySource
+from tusd_py.access.verification_keys import KeySource
 from tusd_py.model.principal import Principal
 
 #: Longer tokens are refused unread.
@@ -94,6 +94,16 @@ class JwtVerifier:
         if not allow_expired or late_seconds >= self._rules.expired_head_seconds:
             raise TokenExpired("the token has expired")
         return replace(seen.principal, is_expired=True)
+
+    def recall(self, token: bytes) -> Principal | None:
+        """See ``TokenVerifier.recall``. A token counts until its keys are due or changed, or it expires."""
+        keys = self._keys
+        if keys.is_stale(self._monotonic()):
+            return None
+        seen = self._seen.get(hashlib.sha256(token).digest())
+        if seen is None or seen.generation != keys.generation:
+            return None
+        return seen.principal if self._clock() - seen.expires_at < self._rules.leeway_seconds else None
 
     def _remember(self, digest: bytes, seen: _Seen) -> None:
         self._seen[digest] = seen

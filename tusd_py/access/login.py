@@ -15,7 +15,7 @@ from tusd_py.access.passwords import Passwords
 from tusd_py.access.rates import LoginRate
 from tusd_py.access.signing import SignatureInvalid, TokenSigner
 from tusd_py.contracts.accounts import Accounts
-from tusd_py.model.account import Account, Session, account_name
+from tusd_py.model.account import Account, LoginSession, account_name
 from tusd_py.model.audit import AuditActor, AuditKind
 from tusd_py.protocol.access_errors import LoginRefused, RefreshRefused
 
@@ -23,16 +23,16 @@ log = logging.getLogger(__name__)
 
 #: How principals name this way of authentication.
 METHOD = "account"
-#: What the tokens of accounts begin with.
+#: The prefixes of the tokens of accounts.
 ACCESS_PREFIX = "tusd_at_"
 REFRESH_PREFIX = "tusd_rt_"
-#: Two tabs of a browser may renew at the same time: the second one is refused, but is no theft, for this long.
+#: Two tabs of a browser may renew at the same time: for this long the second one is refused, but not taken for a theft.
 _TOGETHER = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedTokens:
-    """What a login returns. ``csrf_token`` belongs to the session."""
+    """The tokens that a login returns. ``csrf_token`` belongs to the session."""
 
     account: Account
     access_token: str
@@ -85,7 +85,7 @@ class Logins:
         now = self.clock()
         session_id = secrets.token_urlsafe(16)
         refresh_token = self._refresh_token(session_id, 0)
-        session = Session(
+        session = LoginSession(
             id=session_id,
             account_id=account.id,
             digest=_digest(refresh_token),
@@ -145,7 +145,7 @@ class Logins:
         return self._parse(token)[0]
 
     def csrf_token(self, session_id: str) -> str:
-        """What a page has to send in a header besides the cookies of the session."""
+        """The CSRF token, which a page sends in a header besides the cookies of the session."""
         return self.signer.digest("csrf", session_id.encode()).hex()
 
     def is_csrf_token(self, session_id: str, token: str) -> bool:

@@ -37,8 +37,8 @@ def backup(directory: Target, bytes_: OfBytes = "none", config: Config = None, d
     Beside a running server or without one. The backup is complete when it has a manifest.json.
     """
     from tusd_py.backup import BackupError, back_up
+    from tusd_py.commands.file_ownership import keeping_owner
     from tusd_py.commands.startup import StartupError, reason, require_database
-    from tusd_py.commands.writing import keeping_owner
     from tusd_py.contracts.records import RecordsError
 
     kind = choices("--bytes", [bytes_], Bytes)[0]

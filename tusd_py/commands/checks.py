@@ -1,4 +1,4 @@
-"""Whether the server and its worker could start with some settings. Nothing here changes anything."""
+"""The checks of ``tusd-py check``: whether the server and its worker could start. They change nothing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tusd_py.authenticators import (
     open_to_everyone,
     tokens_without_key,
 )
+from tusd_py.commands.file_ownership import of_other_owners, unwritable
 from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.toml_text import toml_text
-from tusd_py.commands.writing import of_other_owners, unwritable
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.validator import ValidatorUnavailable
@@ -58,7 +58,7 @@ class Check:
 
 
 def warning(sentence: str) -> Check:
-    """What an operator should know or may want to change."""
+    """A check that passed, with advice for the operator."""
     return Check(True, sentence, is_warning=True)
 
 

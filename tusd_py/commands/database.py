@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TypeVar
 
 from tusd_py.commands.console import fail
+from tusd_py.commands.file_ownership import keeping_owner
 from tusd_py.commands.startup import StartupError, reason, require_database
-from tusd_py.commands.writing import keeping_owner
 from tusd_py.contracts.records import RecordsError
 from tusd_py.settings import Settings, describe_database
 

@@ -74,8 +74,8 @@ def import_tusd(
     Stop tusd first. Uploads that are recorded here already are left out, so it can be repeated. Exits with 2 if an
     upload could not be taken over.
     """
+    from tusd_py.commands.file_ownership import keeping_owner
     from tusd_py.commands.startup import StartupError, reason, require_database
-    from tusd_py.commands.writing import keeping_owner
     from tusd_py.contracts.records import RecordsError
     from tusd_py.contracts.store import StoreError
     from tusd_py.model.ids import is_owner
@@ -103,7 +103,7 @@ def import_tusd(
 
 
 def _source(settings: Settings, source: str, endpoint: str) -> TusdDirectory | TusdBucket:
-    """What ``source`` names. Ends the program if it names nothing that could be read."""
+    """The directory or the bucket that ``source`` names. Exits with a sentence if it cannot be read."""
     from tusd_py.imports.tusd_directory import TusdDirectory
 
     if "://" not in source:
@@ -148,7 +148,7 @@ async def _import(settings: Settings, source: TusdDirectory | TusdBucket, task: 
 
 
 class _Import:
-    """What the flags ask for."""
+    """An import with the options of the command."""
 
     def __init__(self, owner: str, dry_run: bool, unfinished: bool, remove: bool, as_json: bool) -> None:
         self.as_json = as_json
@@ -167,7 +167,7 @@ class _Import:
         from tusd_py.contracts.store import PathTaken
         from tusd_py.imports.tusd_info import InfoInvalid
         from tusd_py.model.upload import Kind
-        from tusd_py.uploads.adopt import AlreadyRecorded, Changed, adopt
+        from tusd_py.uploads.adopt import AlreadyRecorded, ContentChanged, adopt
 
         ids = {"id": name}
         try:
@@ -189,7 +189,7 @@ class _Import:
             return "skipped", f"left out {name}: {invalid}", ids
         except PathTaken as taken:
             return "skipped", f"left out {name}: {taken}", ids
-        except Changed:
+        except ContentChanged:
             return "skipped", f"left out {name}: its bytes changed meanwhile; stop tusd first", ids
         except AlreadyRecorded:
             return "known", f"{name} is here already", ids

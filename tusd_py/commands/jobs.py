@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from tusd_py.commands.auditing import operator_entries
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, fail, row_limit, say, settings_of
+from tusd_py.commands.operator_audit import operator_entries
 from tusd_py.model.jobs import Job, JobState
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def add(
     from datetime import timedelta
 
     from tusd_py.access.api_keys import new_key
-    from tusd_py.commands.auditing import operator_entries
+    from tusd_py.commands.operator_audit import operator_entries
     from tusd_py.model.audit import AuditKind
     from tusd_py.model.principal import ASSIGNABLE_ROLES, PrincipalLimits, Verb
     from tusd_py.wiring import utc_now
@@ -120,7 +120,7 @@ def list_keys(owner: OfOwner = "", as_json: AsJson = False, config: Config = Non
 @app.command("revoke")
 def revoke(key_id: KeyId, config: Config = None, data_dir: DataDir = None) -> None:
     """Revoke a key; running servers notice within seconds."""
-    from tusd_py.commands.auditing import operator_entries
+    from tusd_py.commands.operator_audit import operator_entries
     from tusd_py.model.audit import AuditKind
     from tusd_py.wiring import utc_now
 

@@ -28,8 +28,8 @@ def migrate(from_: Source = None, to: Target = None, config: Config = None, data
         _move(from_, to)
         return
     from tusd_py.commands.database import exiting_on_problems
+    from tusd_py.commands.file_ownership import keeping_owner
     from tusd_py.commands.startup import ensure_data_dir
-    from tusd_py.commands.writing import keeping_owner
     from tusd_py.databases import migrate_records
     from tusd_py.settings import describe_database
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from tusd_py.commands.auditing import operator_entries
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
+from tusd_py.commands.operator_audit import operator_entries
 from tusd_py.commands.output import counted, size_text
 
 if TYPE_CHECKING:

@@ -45,8 +45,8 @@ def janitor(
     """
     import asyncio
 
+    from tusd_py.commands.file_ownership import keeping_owner
     from tusd_py.commands.startup import StartupError, reason, require_database
-    from tusd_py.commands.writing import keeping_owner
     from tusd_py.contracts.locker import LocksUnavailable
     from tusd_py.contracts.records import RecordsError
     from tusd_py.contracts.store import StoreError

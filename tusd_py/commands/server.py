@@ -20,7 +20,7 @@ from tusd_py import logs
 from tusd_py.authenticators import authenticator, open_to_everyone, tokens_without_key
 from tusd_py.commands.console import environ
 from tusd_py.commands.hook_programs import program_problems
-from tusd_py.commands.reloading import LoadSettings, Reloading
+from tusd_py.commands.settings_reload import LoadSettings, SettingsReloader
 from tusd_py.commands.startup import StartupError, ensure_data_dir, prepare, reason
 from tusd_py.commands.worker_process import send_settings, worker_child
 from tusd_py.contracts.records import RecordsError
@@ -30,13 +30,13 @@ from tusd_py.serving import handover, open_files, systemd
 from tusd_py.serving.acceptor import NO_PROCESS, ConnectionCounts
 from tusd_py.serving.child_process import SupervisedChild, running
 from tusd_py.serving.connection_limit import ConnectionLimit
+from tusd_py.serving.fork_server import ForkServer
 from tusd_py.serving.http.uvicorn_compat import protocol_class
 from tusd_py.serving.listeners import ListenError, Listeners, listen, tls_context
 from tusd_py.serving.running_servers import Registration, registered
 from tusd_py.serving.server import Server
 from tusd_py.serving.shared_numbers import Numbers, shared_numbers
 from tusd_py.serving.supervisor import READY, ServerProcessFailed, Supervisor
-from tusd_py.serving.template import Template
 from tusd_py.settings import Settings
 from tusd_py.settings.loading import EXIT_UNUSABLE, injected
 from tusd_py.web import shared_metrics
@@ -86,20 +86,20 @@ def run(
         raise StartupError(str(error)) from error
     needs_child = settings.worker.mode == "embedded" and needs_worker(settings)
     servers = Path(settings.storage.data_dir) / "servers" if settings.storage.kind == "disk" else None
-    reloading = Reloading(settings, load_again)
+    reloader = SettingsReloader(settings, load_again)
     with closing(listeners), registered(servers) as registration:
         # After the sockets: a second server on the same address must not migrate the database of the first.
         prepare(settings)
         announce = partial(_announce, settings, listeners, environ, say, registration)
         child = worker_child(settings) if needs_child else None
         if child is not None:
-            reloading.on_reload.append(partial(send_settings, child))
+            reloader.on_reload.append(partial(send_settings, child))
         # The worker stops last: the server may add jobs while it shuts down.
         with running(child):
             if settings.server.processes == 1:
-                code, kept = _run_alone(settings, listeners, announce, reloading)
+                code, kept = _run_alone(settings, listeners, announce, reloader)
             else:
-                code, kept = _run_processes(settings, listeners, environ, announce, reloading)
+                code, kept = _run_processes(settings, listeners, environ, announce, reloader)
             if kept:
                 # The present worker ends when this program does; the next one begins beside it.
                 _exec_again(kept, environ, child)
@@ -141,29 +141,29 @@ def run_process(
     shared_metrics.join(slot, environ)
     try:
         server = _make_server(settings, on_started, ConnectionCounts(numbers, slot))
-        _handle_signals(server, Reloading(settings, load_again))
+        _handle_signals(server, SettingsReloader(settings, load_again))
         _run_server(server, listeners)
     except StartupError as error:
         report.send(str(error))
         sys.exit(EXIT_UNUSABLE)
 
 
-def _handle_signals(server: Server, reloading: Reloading) -> None:
+def _handle_signals(server: Server, reloader: SettingsReloader) -> None:
     """Reload on SIGHUP. Only the parent of several server processes handles SIGUSR2."""
     app: Any = server.config.app
-    reloading.on_reload.append(app.state.reload_rules)
-    server.signal_handlers[signal.SIGHUP] = lambda: reloading.reload(server.config.ssl)
+    reloader.on_reload.append(app.state.reload_rules)
+    server.signal_handlers[signal.SIGHUP] = lambda: reloader.reload(server.config.ssl)
 
 
 def _run_alone(
-    settings: Settings, listeners: Listeners, announce: Callable[[], None], reloading: Reloading
+    settings: Settings, listeners: Listeners, announce: Callable[[], None], reloader: SettingsReloader
 ) -> tuple[int, list[socket.socket]]:
     """Run until a signal arrives; return the exit code, and the sockets if a new program is to take over."""
     server = _make_server(settings, announce, None)
-    _handle_signals(server, reloading)
+    _handle_signals(server, reloader)
 
     def restart() -> None:
-        if reloading.read_again() is not None:
+        if reloader.read_again() is not None:
             server.restart()
 
     server.signal_handlers[signal.SIGUSR2] = restart
@@ -178,7 +178,7 @@ def _run_processes(
     listeners: Listeners,
     environ: MutableMapping[str, str],
     announce: Callable[[], None],
-    reloading: Reloading,
+    reloader: SettingsReloader,
 ) -> tuple[int, list[socket.socket]]:
     """Like ``_run_alone``, with several server processes."""
     directory = Path(settings.storage.data_dir) / "metrics"
@@ -192,13 +192,13 @@ def _run_processes(
 
         supervisor = Supervisor(
             settings.server.processes,
-            partial(run_process, settings, listeners, numbers, reloading.load),
-            template=Template("tusd_py.commands.server_template", Path(settings.storage.data_dir)),
+            partial(run_process, settings, listeners, numbers, reloader.load),
+            fork_server=ForkServer("tusd_py.commands.fork_server_preload", Path(settings.storage.data_dir)),
             grace_seconds=settings.server.shutdown_timeout_seconds,
             on_ready=announce,
             on_exit=on_exit,
-            on_hangup=lambda: reloading.reload(None),
-            may_restart=lambda: reloading.read_again() is not None,
+            on_hangup=lambda: reloader.reload(None),
+            may_restart=lambda: reloader.read_again() is not None,
         )
         try:
             code = supervisor.run()

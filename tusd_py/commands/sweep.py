@@ -9,8 +9,8 @@ def sweep(config: Config = None, data_dir: DataDir = None) -> None:
     """Remove expired uploads once; the server does this periodically."""
     import asyncio
 
+    from tusd_py.commands.file_ownership import keeping_owner
     from tusd_py.commands.startup import StartupError, reason, require_database
-    from tusd_py.commands.writing import keeping_owner
     from tusd_py.contracts.records import RecordsError
     from tusd_py.contracts.store import StoreError
     from tusd_py.wiring import sweep_once

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tusd_py.commands.auditing import operator
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, row_limit, say, settings_of
+from tusd_py.commands.operator_audit import operator
 from tusd_py.model.ids import known_id
 from tusd_py.model.upload import Status, Upload
 

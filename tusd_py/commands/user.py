@@ -138,7 +138,7 @@ def erase(name: Name, yes: Yes = False, config: Config = None, data_dir: DataDir
 
 
 async def _erase(name: str, ports: Ports) -> OwnerErased:
-    from tusd_py.commands.auditing import operator
+    from tusd_py.commands.operator_audit import operator
     from tusd_py.uploads.erase import erase_owner
 
     if ports.audit is not None:
@@ -154,7 +154,7 @@ def _switch(settings: Settings, name: str, *, is_disabled: bool) -> None:
 
 
 def _audit(settings: Settings, verb: str, name: str) -> tuple[AuditEntry, ...]:
-    from tusd_py.commands.auditing import operator_entries
+    from tusd_py.commands.operator_audit import operator_entries
     from tusd_py.model.audit import AuditKind
 
     return operator_entries(settings, verb, AuditKind.ACCOUNT, name.strip().lower())
@@ -170,7 +170,7 @@ def _password(settings: Settings, from_stdin: bool) -> str:
     from tusd_py.commands.database import exiting_on_problems
     from tusd_py.commands.startup import require_database
 
-    # A problem with the database is told before the password is typed.
+    # A problem with the database is reported before the password is typed.
     with exiting_on_problems(settings):
         require_database(settings)
     if from_stdin:

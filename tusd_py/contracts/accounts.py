@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from tusd_py.model.account import Account, AccountChanges, ApiKey, Session
+from tusd_py.model.account import Account, AccountChanges, ApiKey, LoginSession
 from tusd_py.model.audit import AuditEntry
 from tusd_py.model.principal import Role
 
@@ -54,7 +54,7 @@ class Accounts(Protocol):
         ...
 
     async def open_session(
-        self, account: Account, session: Session, *, sessions_max: int, audit: Sequence[AuditEntry] = ()
+        self, account: Account, session: LoginSession, *, sessions_max: int, audit: Sequence[AuditEntry] = ()
     ) -> bool:
         """Add a session, note the login, and forget expired sessions. False if the account has changed.
 
@@ -62,11 +62,11 @@ class Accounts(Protocol):
         """
         ...
 
-    async def find_session(self, session_id: str) -> tuple[Session, Account] | None:
+    async def find_session(self, session_id: str) -> tuple[LoginSession, Account] | None:
         """A session with its account."""
         ...
 
-    async def rotate(self, session: Session, digest: str, now: datetime, expires_at: datetime) -> bool:
+    async def rotate(self, session: LoginSession, digest: str, now: datetime, expires_at: datetime) -> bool:
         """Replace the refresh token of ``session``. False if another request has replaced it already."""
         ...
 
@@ -99,5 +99,5 @@ class ApiKeys(Protocol):
         ...
 
     async def used(self, key_id: str, now: datetime) -> None:
-        """Note that the key was used."""
+        """Record ``now`` as the time of the last use of the key."""
         ...

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.quota import ExhaustedQuota
 from tusd_py.model.upload import Status, Upload
-from tusd_py.model.values import frozen
 from tusd_py.protocol.listing import PageKey, UploadFilter
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.imports.tusd_info import INFO_BYTES_MAX, InfoInvalid, TusdInfo, parse_info
-from tusd_py.model.values import frozen
+from tusd_py.model.frozen import frozen
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, PartsChanged, S3Client
-from tusd_py.uploads.adopt import Changed
+from tusd_py.uploads.adopt import ContentChanged
 
 _SUFFIX = ".info"
 #: Descriptions that are read at the same time: a bucket may have millions of complete uploads.
@@ -37,7 +37,7 @@ class Part:
 
 @frozen()
 class Stored:
-    """What the bucket has of one upload. ``rest`` is ``.part``: bytes behind the parts, too few for one.
+    """The stored bytes of one upload. ``rest`` is ``.part``: bytes behind the parts, too few for one.
 
     ``multipart_id`` is empty if the parts are one object already, of ``whole_bytes`` bytes.
     """
@@ -72,11 +72,11 @@ class TusdObjects:
     async def read(self) -> AsyncIterator[bytes]:
         """The bytes, in pieces. Completes the multipart upload first: tusd cannot continue the upload any more.
 
-        Raises ``Changed`` and ``StoreError``.
+        Raises ``ContentChanged`` and ``StoreError``.
         """
         client, key = self.bucket.client, _content_key(self.info_key)
         if await self.bucket.stored(self.info, self.info_key) != self.stored:
-            raise Changed
+            raise ContentChanged
         if self.stored.multipart_id and self.stored.parts:
             await self._complete(key)
         if self.stored.whole_bytes:
@@ -89,7 +89,7 @@ class TusdObjects:
                 self.stored.rest_bytes,
                 self.stored.rest_etag,
             ):
-                raise Changed
+                raise ContentChanged
 
     async def remove(self) -> None:
         """Delete everything of the upload. Raises ``StoreError``."""
@@ -117,7 +117,7 @@ class TusdObjects:
                 MultipartUpload={"Parts": parts},
             )
         except (MultipartMissing, PartsChanged):
-            raise Changed from None
+            raise ContentChanged from None
 
 
 @frozen()
@@ -169,7 +169,7 @@ class TusdBucket:
         return TusdObjects(self, info, info_key, await self.stored(info, info_key), found["LastModified"])
 
     async def stored(self, info: TusdInfo, info_key: str) -> Stored:
-        """What there is of the upload. Raises ``InfoInvalid`` if there is neither an object nor a multipart upload."""
+        """The stored bytes of the upload. Raises ``InfoInvalid`` without an object and a multipart upload."""
         key = _content_key(info_key)
         whole_bytes, etag = await _size_and_etag(self.client, key)
         if etag and whole_bytes == info.length:

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiofiles
 
 from tusd_py.imports.tusd_info import INFO_BYTES_MAX, InfoInvalid, TusdInfo, parse_info
-from tusd_py.model.values import frozen
+from tusd_py.model.frozen import frozen
 
 _PIECE_BYTES = 1024 * 1024
 _SUFFIX = ".info"

@@ -31,7 +31,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountChanges:
-    """What an administrator changes of an account; ``None`` leaves a value as it is."""
+    """The changes of an administrator to an account; ``None`` leaves a value as it is."""
 
     password_hash: str | None = None
     roles: frozenset[Role] | None = None
@@ -39,7 +39,7 @@ class AccountChanges:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class LoginSession:
     """One login, from which access tokens are renewed. ``digest`` is that of its only valid refresh token.
 
     ``rotation`` counts the refresh tokens of the session.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, replace
 from typing import Any
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.links import Link
 from tusd_py.model.principal import Principal, Role
-from tusd_py.model.values import frozen
 
 #: The headers of a request or a response as ASGI has them: lower-case names, values as received, in order, with
 #: duplicates.

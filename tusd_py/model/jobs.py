@@ -9,9 +9,9 @@ from enum import StrEnum
 from tusd_py.model.audit import AuditEntry
 from tusd_py.model.codes import CodeCharge
 from tusd_py.model.events import Event, EventType
+from tusd_py.model.frozen import frozen
 from tusd_py.model.links import Link
 from tusd_py.model.quota import QuotaCharge
-from tusd_py.model.values import frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Job:
 
 @frozen(kw_only=True)
 class Effects:
-    """What is saved in the same transaction as the change of a record."""
+    """The events, jobs, charges and audit entries saved in the transaction that changes a record."""
 
     events: tuple[Event, ...] = ()
     jobs: tuple[NewJob, ...] = ()

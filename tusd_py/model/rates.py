@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tusd_py.model.values import frozen
+from tusd_py.model.frozen import frozen
 
 
 @frozen()

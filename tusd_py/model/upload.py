@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tusd_py.model.values import frozen
+from tusd_py.model.frozen import frozen
 
 #: ``Upload.storage`` of a store without private state. Otherwise JSON values, such as an S3 upload id.
 NO_STATE: Mapping[str, object] = MappingProxyType({})

@@ -6,14 +6,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from tusd_py.model.values import frozen
+from tusd_py.model.frozen import frozen
 
 #: The most chunks of one session.
 CHUNKS_MAX = 10_000
 
 
 class SessionStatus(StrEnum):
-    """What a client may do next."""
+    """The status of a session, from which a client sees what it may do next."""
 
     OPEN = "open"  # chunks are missing, or it has not been finalised
     ASSEMBLING = "assembling"  # the chunks are being put together

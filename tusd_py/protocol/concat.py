@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from urllib.parse import unquote, urljoin, urlsplit
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.ids import known_id
 from tusd_py.model.upload import Kind
-from tusd_py.model.values import frozen
 from tusd_py.protocol.concat_errors import InvalidParts, TooManyParts
 from tusd_py.protocol.errors import InvalidConcat
 

@@ -1,13 +1,13 @@
-"""What lists of uploads are filtered and ordered by. Pure."""
+"""Filters and orders of lists of uploads. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.steps import VALIDATION
 from tusd_py.model.upload import HistoryEntry, Status
-from tusd_py.model.values import frozen
 from tusd_py.protocol.errors import InvalidMetadata
 from tusd_py.protocol.file_names import shown_name
 from tusd_py.protocol.headers import parse_base64
@@ -24,7 +24,7 @@ FAR = 2**63 - 1
 
 
 class ListedUpload(NamedTuple):
-    """What a list needs of an upload to select it. A tuple, because a page may examine thousands of them."""
+    """The fields of an upload by which lists select it. A tuple: a page may examine thousands of them."""
 
     id: str
     status: str

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.upload import Upload
-from tusd_py.model.values import frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

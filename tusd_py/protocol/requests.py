@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.upload import Kind
-from tusd_py.model.values import frozen
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import TusError
 from tusd_py.protocol.headers import Headers
@@ -24,7 +24,7 @@ class Head:
 
 @frozen(kw_only=True)
 class BodyInfo:
-    """What the head says about a body whose bytes are to be stored."""
+    """The properties of a body whose bytes are to be stored, from the head of the request."""
 
     length: int | None  # Content-Length in bytes; None when chunked
     checksum: Checksum | None = None  # the body counts only if it has this digest

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tusd_py.model.caller import HeaderList
+from tusd_py.model.frozen import frozen
 from tusd_py.model.upload import Kind, Upload
-from tusd_py.model.values import frozen
 from tusd_py.protocol.access_errors import Unauthenticated
 from tusd_py.protocol.checksum import ALGORITHMS
 from tusd_py.protocol.dates import format_date
@@ -63,7 +63,7 @@ class Response:
 
 @frozen()
 class ResponseContext:
-    """How the client will read the response: ``method`` after the override, ``real_method`` on the request line."""
+    """The methods of the request: ``method`` after the override, ``real_method`` on the request line."""
 
     method: str
     real_method: str

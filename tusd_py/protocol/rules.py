@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tusd_py.model.frozen import frozen
 from tusd_py.model.steps import STEPS
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.model.values import frozen
 from tusd_py.protocol.concat_errors import (
     FinalUploadModified,
     InvalidParts,

@@ -11,10 +11,10 @@ from tusd_py.uploads.ports import Ports
 
 
 class AlreadyRecorded(Exception):
-    """An upload with this id is recorded here, living or ended."""
+    """An upload with this id is recorded here; it may have ended."""
 
 
-class Changed(Exception):
+class ContentChanged(Exception):
     """There were fewer or more bytes than ``offset``; nothing was recorded."""
 
 
@@ -24,8 +24,8 @@ async def adopt(ports: Ports, upload: Upload, content: AsyncIterator[bytes]) -> 
     Nothing is announced and no step runs: the server that received the upload has done that. It expires as if it had
     changed now. Its bytes are charged to no quota.
 
-    Raises ``AlreadyRecorded``, ``Changed``, and what store and records raise; no record exists then. After a crash in
-    between, bytes without a record are left: a repeated call overwrites them, else maintenance removes them.
+    Raises ``AlreadyRecorded``, ``ContentChanged``, and what store and records raise; no record exists then. After a
+    crash in between, bytes without a record are left: a repeated call overwrites them, or maintenance removes them.
     """
     if await ports.records.find(upload.id) is not None:
         raise AlreadyRecorded
@@ -34,7 +34,7 @@ async def adopt(ports: Ports, upload: Upload, content: AsyncIterator[bytes]) -> 
     sink = ports.store.open(empty)
     try:
         if not await _write(sink, content, upload.offset):
-            raise Changed
+            raise ContentChanged
         await sink.flush(durable=True)
         recorded = upload.with_storage(sink.state).expiring(ports.policy.expiry(upload, ports.clock()))
         try:

@@ -17,9 +17,9 @@ from tusd_py.model.caller import Caller
 from tusd_py.model.codes import AccessCode
 from tusd_py.model.event_derivation import derive_events
 from tusd_py.model.events import Event, EventType
+from tusd_py.model.frozen import frozen
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job, NewJob
 from tusd_py.model.upload import Upload
-from tusd_py.model.values import frozen
 from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.concat_errors import PartUsedTooOften
 from tusd_py.uploads.ports import Ports
@@ -89,7 +89,7 @@ def step_job(upload: Upload, step: str) -> NewJob:
 
 
 def effects_of(ports: Ports, before: Upload | None, after: Upload, cause: Cause = NO_CAUSE) -> Effects:
-    """What is recorded together with a change: events and jobs, charges to a quota, entries of the audit log."""
+    """The effects of a change, recorded with it: events and jobs, charges to a quota, entries of the audit log."""
     events = tuple(_events(ports, before, after, cause)) if ports.policy.subscriptions else ()
     jobs = [job for event in events for job in _delivery_jobs(ports, event)]
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import EPOCH, Clock
-from tusd_py.access.codes import CODE_PREFIX, RENEWAL, CodeVerifier, code_token, make_code, redeem
+from tusd_py.access.codes import CODE_PREFIX, RENEWAL, CodeVerifier, code_token, create_code, redeem
 from tusd_py.access.errors import TokenExpired, TokenInvalid
 from tusd_py.access.signing import TokenSigner
 from tusd_py.contracts.codes import AccessCodes
@@ -35,7 +35,7 @@ async def codes(tmp_path: Path) -> AsyncIterator[AccessCodes]:
 
 async def test_life_of_a_token(codes: AccessCodes) -> None:
     """A token is valid for its seconds; then HEAD and a renewal accept it for a while; the code's end is its end."""
-    await make_code(codes, SIGNER, CODE)
+    await create_code(codes, SIGNER, CODE)
     clock = Clock()
     verifier = CodeVerifier(codes, SIGNER, clock)
     token = code_token(SIGNER, CODE, clock(), 300)
@@ -58,7 +58,7 @@ async def test_life_of_a_token(codes: AccessCodes) -> None:
 
 async def test_what_is_no_token(codes: AccessCodes) -> None:
     """Texts that were signed for another purpose, changed ones and empty ones are refused."""
-    await make_code(codes, SIGNER, CODE)
+    await create_code(codes, SIGNER, CODE)
     token = code_token(SIGNER, CODE, EPOCH, 300).text
     verifier = CodeVerifier(codes, SIGNER, Clock())
     prefix = CODE_PREFIX.decode()
@@ -69,7 +69,7 @@ async def test_what_is_no_token(codes: AccessCodes) -> None:
 
 async def test_secrets_are_replaced_while_codes_live(codes: AccessCodes) -> None:
     """With the new secret first, codes and tokens of the old one go on; without the old one both have ended."""
-    text = await make_code(codes, SIGNER, CODE)
+    text = await create_code(codes, SIGNER, CODE)
     token = code_token(SIGNER, CODE, EPOCH, 300).text.encode()
     both, new = TokenSigner([NEW, OLD]), TokenSigner([NEW])
     assert (await redeem(codes, both, text, "192.0.2.1", EPOCH)).code == CODE
@@ -83,5 +83,5 @@ async def test_a_code_that_is_taken_is_drawn_again(codes: AccessCodes, monkeypat
     """Two codes never have the same characters."""
     drawn = iter("222222" * 2 + "333333")
     monkeypatch.setattr("tusd_py.access.codes.secrets.choice", lambda _: next(drawn))
-    assert await make_code(codes, SIGNER, CODE) == "222222"
-    assert await make_code(codes, SIGNER, replace(CODE, id="c2")) == "333333"
+    assert await create_code(codes, SIGNER, CODE) == "222222"
+    assert await create_code(codes, SIGNER, replace(CODE, id="c2")) == "333333"

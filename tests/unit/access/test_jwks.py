@@ -9,7 +9,7 @@ import pytest
 from tests.support.tokens import Signer, key_set
 from tusd_py.access.errors import KeysUnavailable
 from tusd_py.access.jwks import REFRESH_SECONDS, UNKNOWN_SECONDS, JwksCache
-from tusd_py.access.keys import VerificationKey
+from tusd_py.access.verification_keys import VerificationKey
 from tusd_py.contracts.key_set import FetchFailed
 
 pytestmark = pytest.mark.anyio

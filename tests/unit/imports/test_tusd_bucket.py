@@ -15,7 +15,7 @@ from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.imports.tusd_bucket import TusdBucket, TusdObjects, bucket_and_prefix
 from tusd_py.imports.tusd_info import InfoInvalid
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, S3Client
-from tusd_py.uploads.adopt import Changed
+from tusd_py.uploads.adopt import ContentChanged
 
 pytestmark = pytest.mark.anyio
 
@@ -148,7 +148,7 @@ async def test_changes_by_a_running_tusd_are_noticed() -> None:
     bucket.add("a", b"5", {1: b"01234"})
     found = await only_one(bucket)
     bucket.parts["a", AWS_ID][2] = b"56789"
-    with pytest.raises(Changed):
+    with pytest.raises(ContentChanged):
         await read(found)
     assert not bucket.changes
 

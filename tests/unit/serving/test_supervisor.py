@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from tusd_py.serving import supervisor
+from tusd_py.serving.fork_server import ForkServer
 from tusd_py.serving.supervisor import ServerProcess, Supervisor
-from tusd_py.serving.template import Template
 
 #: Starts the first two server processes of an interpreter and prints the signals that are blocked where each begins.
 CODE = """
 from pathlib import Path
 from tusd_py.serving.supervisor import Supervisor
-from tusd_py.serving.template import Template
+from tusd_py.serving.fork_server import ForkServer
 
-template = Template("signal", Path("/tmp"))
-supervisor = Supervisor(2, max, template=template, grace_seconds=1.0, on_ready=tuple, on_exit=max)
+template = ForkServer("signal", Path("/tmp"))
+supervisor = Supervisor(2, max, fork_server=template, grace_seconds=1.0, on_ready=tuple, on_exit=max)
 for _ in range(2):
     child = supervisor._start()
     status = Path(f"/proc/{child.process.pid}/status").read_text()
@@ -56,7 +56,7 @@ def reap(pid: int, report: Any) -> list[int]:
     watched = Supervisor(
         1,
         lambda report, slot: None,
-        template=Template("signal", Path("/tmp")),
+        fork_server=ForkServer("signal", Path("/tmp")),
         grace_seconds=1.0,
         on_ready=lambda: None,
         on_exit=lambda pid, slot: ended.append(pid),

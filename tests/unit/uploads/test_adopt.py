@@ -11,7 +11,7 @@ from tests.support.harness import EPOCH, UploadsHarness
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.upload import Status, Upload
 from tusd_py.storage.memory import MemoryStore
-from tusd_py.uploads.adopt import AlreadyRecorded, Changed, adopt
+from tusd_py.uploads.adopt import AlreadyRecorded, ContentChanged, adopt
 from tusd_py.uploads.policy import UploadPolicy
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ async def test_adopted_twice_is_refused_and_changes_nothing() -> None:
 async def test_content_of_another_size_is_not_recorded(content: bytes) -> None:
     """The file changed after its size was read."""
     harness = UploadsHarness()
-    with pytest.raises(Changed):
+    with pytest.raises(ContentChanged):
         await adopt(harness.ports, FOREIGN, pieces(content))
     assert await harness.record(FOREIGN.id) is None
 

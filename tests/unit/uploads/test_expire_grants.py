@@ -29,9 +29,9 @@ from tusd_py.protocol.access_errors import CodeEnded, LinkEnded, QuotaReached
 from tusd_py.protocol.requests import Append, BodyInfo
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.uploads.append import append
+from tusd_py.uploads.create_link import LinkTerms, create_upload_link
 from tusd_py.uploads.end_grant import revoke_link, terminate_code
 from tusd_py.uploads.expire_grants import KEPT, expire_grants, warn_expiring
-from tusd_py.uploads.make_link import LinkTerms, make_upload_link
 from tusd_py.views import event_view
 
 pytestmark = pytest.mark.anyio
@@ -76,7 +76,7 @@ class Grants:
 
     async def link(self, length: int | None = None, length_max: int | None = None) -> tuple[Link, Upload]:
         made = LinkTerms(owner="alice", seconds=3600, length=length, length_max=length_max)
-        return await make_upload_link(self.harness.ports, made, self.harness.caller, FakeBody())
+        return await create_upload_link(self.harness.ports, made, self.harness.caller, FakeBody())
 
     async def used(self) -> int:
         usage = await self.database.quota_ledger.usage("user:alice", QuotaPeriods("2026-01-01", "2026-01"))

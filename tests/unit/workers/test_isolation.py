@@ -38,13 +38,13 @@ class Runs:
     """Jobs that run for some seconds, with the times at which they start."""
 
     def __init__(self) -> None:
-        self.isolation = Isolation(alone_seconds=10)
+        self.isolation = Isolation(alone_seconds=10, delivery_alone_seconds=0.5)
         self.started: dict[int, float] = {}
         self.survived: list[int] = []
         self.begun = asyncio.get_running_loop().time()
 
-    async def run(self, job_id: int, seconds: float, *, starts: int = 0) -> None:
-        job = replace(JOB, id=job_id, starts=starts)
+    async def run(self, job_id: int, seconds: float, *, starts: int = 0, subscription: str = "") -> None:
+        job = replace(JOB, id=job_id, starts=starts, subscription=subscription)
         await self.isolation.wait(job)
         with self.isolation.running(job, lambda: self.survived.append(job_id)):
             self.started[job_id] = asyncio.get_running_loop().time() - self.begun
@@ -73,6 +73,15 @@ async def test_long_jobs_delay_others_for_a_bounded_time() -> None:
     await asyncio.gather(runs.run(1, 1000), runs.run(2, 1000, starts=1), runs.run(3, 1))
     assert {1: 0, 2: 10, 3: 20} == {job_id: round(at) for job_id, at in runs.started.items()}
     assert runs.survived == [2]
+
+
+async def test_deliveries_that_hang_delay_others_briefly() -> None:
+    """Eight of them, whose worker was killed: a job behind them starts after 4 s, not after 80 s."""
+    runs = Runs()
+    hanging = (runs.run(number, 15, starts=1, subscription="hanging") for number in range(8))
+    await asyncio.gather(*hanging, runs.run(8, 1))
+    assert [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0] == [round(runs.started[job_id], 1) for job_id in range(9)]
+    assert runs.survived == list(range(8))
 
 
 async def test_cancelled_suspect_lets_others_start() -> None:

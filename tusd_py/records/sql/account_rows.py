@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from tusd_py.model.account import Account, ApiKey, Session
+from tusd_py.model.account import Account, ApiKey, LoginSession
 from tusd_py.model.principal import NO_LIMITS, PrincipalLimits, Role, Verb
-from tusd_py.records.sql.every_table import RecordsTable
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
 accounts_table = RecordsTable.metadata.tables["accounts"]
@@ -47,13 +47,13 @@ def account_row(account: Account) -> dict[str, object]:
     }
 
 
-def to_session(row: Sequence[Any]) -> Session:
+def to_session(row: Sequence[Any]) -> LoginSession:
     found = dict(zip(SESSION_COLUMNS, row, strict=True))
     times = {name: from_microseconds(found[name]) for name in ("created_at", "expires_at", "rotated_at")}
-    return Session(**{**found, **times})
+    return LoginSession(**{**found, **times})
 
 
-def session_row(session: Session) -> dict[str, object]:
+def session_row(session: LoginSession) -> dict[str, object]:
     return {
         "id": session.id,
         "account_id": session.account_id,
@@ -65,7 +65,7 @@ def session_row(session: Session) -> dict[str, object]:
     }
 
 
-def to_session_and_account(row: Sequence[Any]) -> tuple[Session, Account]:
+def to_session_and_account(row: Sequence[Any]) -> tuple[LoginSession, Account]:
     return to_session(row[: len(SESSION_COLUMNS)]), to_account(row[len(SESSION_COLUMNS) :])
 
 

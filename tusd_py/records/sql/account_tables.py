@@ -25,7 +25,7 @@ class AccountRow(RecordsTable, table=True):
     logged_in_at: datetime | None = Field(sa_type=Instant)
 
 
-class SessionRow(RecordsTable, table=True):
+class LoginSessionRow(RecordsTable, table=True):
     """A login of an account."""
 
     __tablename__ = "account_sessions"

@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from tusd_py.model.account import Account, AccountChanges, Session
+from tusd_py.model.account import Account, AccountChanges, LoginSession
 from tusd_py.model.audit import AuditEntry
 from tusd_py.model.links import LinkKind
 from tusd_py.model.principal import Role
@@ -35,9 +35,9 @@ from tusd_py.records.sql.account_rows import (
     to_session_and_account,
     words,
 )
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, with_limit
 from tusd_py.records.sql.driver import DatabaseConnection
-from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import to_microseconds
 from tusd_py.records.sql.transactions import Query, WriteResult
@@ -119,7 +119,7 @@ def _oldest_others() -> Select[tuple[str]]:
 
 
 def _end_grants(dialect: Dialect) -> tuple[str, ...]:
-    """What revokes the links of an owner, and terminates the access codes."""
+    """The statements that revoke the links of an owner and terminate its access codes."""
     name: BindParameter[str] = bindparam("account_name")
     now = bindparam("now", type_=BigInteger)
     # Every kind, by name: the index of owners begins with it.
@@ -213,7 +213,7 @@ class SqlAccounts:
         return (await self._write(deletion)).count > 0
 
     async def open_session(
-        self, account: Account, session: Session, *, sessions_max: int, audit: Sequence[AuditEntry] = ()
+        self, account: Account, session: LoginSession, *, sessions_max: int, audit: Sequence[AuditEntry] = ()
     ) -> bool:
         now = to_microseconds(session.created_at)
         return await self._change(
@@ -227,12 +227,12 @@ class SqlAccounts:
             audit=audit,
         )
 
-    async def find_session(self, session_id: str) -> tuple[Session, Account] | None:
+    async def find_session(self, session_id: str) -> tuple[LoginSession, Account] | None:
         query = Query(self._sql.find_session, {"session_id": session_id}, to_session_and_account)
-        found: list[tuple[Session, Account]] = await self._read(query)
+        found: list[tuple[LoginSession, Account]] = await self._read(query)
         return found[0] if found else None
 
-    async def rotate(self, session: Session, digest: str, now: datetime, expires_at: datetime) -> bool:
+    async def rotate(self, session: LoginSession, digest: str, now: datetime, expires_at: datetime) -> bool:
         values: dict[str, object] = {
             "session_id": session.id,
             "before": session.digest,

@@ -21,8 +21,8 @@ from sqlalchemy import (
     update,
 )
 
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, with_limit
-from tusd_py.records.sql.every_table import RecordsTable
 
 _codes = RecordsTable.metadata.tables["access_codes"]
 _guesses = RecordsTable.metadata.tables["code_guesses"]

@@ -31,11 +31,11 @@ from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.schedules import SqlScheduleStates, compile_schedule_statements
 from tusd_py.records.sql.schema import bring_up_to_date
 from tusd_py.records.sql.search import compile_search_statements
-from tusd_py.records.sql.sessions import SqlUploadSessions, compile_session_statements
 from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
 from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import Statements, compile_statements
 from tusd_py.records.sql.transactions import Reader, Writer
+from tusd_py.records.sql.upload_sessions import SqlUploadSessions, compile_session_statements
 
 #: What a commit survives. "completion": a power failure from an upload's completion on, and always the death of the
 #: process. "power": always a power failure, at one fsync for each group of commits.
@@ -44,7 +44,7 @@ Durability = Literal["completion", "power"]
 
 @dataclass(frozen=True, slots=True)
 class SqlDatabase:
-    """What one database keeps. Its parts share two threads and every transaction; closing ``records`` closes all."""
+    """An open database. Its parts share two threads and every transaction; closing ``records`` closes all."""
 
     records: SqlRecords
     job_queue: SqlJobQueue
@@ -122,10 +122,10 @@ class SqlDatabase:
 def _connect(
     driver: DatabaseDriver, statements: Statements, durability: Durability
 ) -> tuple[Writer, Reader, Callable[[], datetime] | None]:
-    """What makes the changes and the reads, with a connection each, and the clock of the database."""
+    """The writer and the reader, with a connection each, and the clock of the database."""
     writing, reading = driver.connect(), driver.connect()
     if not driver.pipelines:
-        return Writer(writing, always_durable=durability == "power"), Reader(reading, statements), None
+        return Writer(writing, statements, always_durable=durability == "power"), Reader(reading, statements), None
     from tusd_py.records.sql.pipelined import open_pipelined
 
     return open_pipelined(writing, reading, statements)  # type: ignore[arg-type]  # as the driver says

@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, Dialect, bindparam, delete, exists, func, 
 
 from tusd_py.contracts.erasure import Erased
 from tusd_py.records.sql.accounts import SqlAccounts
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.api_keys import SqlApiKeys
 from tusd_py.records.sql.dialect import compile_text, with_limit
 from tusd_py.records.sql.driver import DatabaseConnection
-from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.transactions import Query, WriteResult
 

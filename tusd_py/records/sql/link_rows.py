@@ -25,8 +25,8 @@ from sqlalchemy import (
 )
 
 from tusd_py.model.links import Link, LinkKind
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.dialect import compile_text, with_limit
-from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
 _links = RecordsTable.metadata.tables["links"]

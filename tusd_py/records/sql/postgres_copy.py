@@ -18,11 +18,11 @@ from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
 from tusd_py.contracts.records import RecordsError, RecordsUnavailable
-from tusd_py.records.sql.copies import CopiedTable, RecordsCopy, RestoredRecords
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.driver import open_driver
-from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.migrate import migrate_to
 from tusd_py.records.sql.postgres import to_conninfo, unavailable
+from tusd_py.records.sql.records_copy import CopiedTable, RecordsCopy, RestoredRecords
 from tusd_py.records.sql.revision import SchemaRevision
 from tusd_py.records.sql.revocations import revoke_again
 from tusd_py.records.sql.schema import newest_revision

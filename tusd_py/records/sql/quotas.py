@@ -11,7 +11,7 @@ from tusd_py.model.quota import NOW, Quota, QuotaDrift, QuotaLimits, QuotaPeriod
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.quota_statements import QuotaStatements
 from tusd_py.records.sql.runner import TransactionRunner
-from tusd_py.records.sql.transactions import Query, Survey, WriteResult
+from tusd_py.records.sql.transactions import Query, SnapshotQuery, WriteResult
 
 
 class SqlQuotaLedger:
@@ -56,7 +56,7 @@ class SqlQuotaLedger:
         switches = {"counts_now": int(counts_now), "deletes_rejected": int(deletes_rejected)}
         # First without the write lock: looking at millions of charges takes seconds, and mostly nothing has drifted.
         survey = Reconciliation(self._sql, False, switches)
-        await self._read(Survey(survey.survey))
+        await self._read(SnapshotQuery(survey.survey))
         if not repair or not survey.drifts:
             return survey.drifts
         reconciliation = Reconciliation(self._sql, True, switches)

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Dialect, bindparam, select
 
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore
-from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import to_microseconds
 from tusd_py.records.sql.transactions import Query, SingleStatement

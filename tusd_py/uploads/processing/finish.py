@@ -5,10 +5,10 @@ from __future__ import annotations
 from tusd_py.contracts.hooks import HookEvent
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.caller import Caller
+from tusd_py.model.frozen import frozen
 from tusd_py.model.hooks import Hook
 from tusd_py.model.steps import steps_for
 from tusd_py.model.upload import Kind, Status, Upload
-from tusd_py.model.values import frozen
 from tusd_py.protocol.outcomes import ResponseOverride
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.commit import Cause, update

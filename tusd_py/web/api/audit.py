@@ -1,4 +1,4 @@
-"""``/api/audit``: who did what, for administrators."""
+"""``/api/audit``: the entries of the audit log, for administrators."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Access(Enum):
     OPEN = "open"  # every client; credentials are not looked at
     CLIENT = "client"  # principals, and anonymous clients where the server lets them upload
     PRINCIPAL = "principal"  # principals only, once access control is on
-    BEARER = "bearer"  # principals, among them bearers of links and codes, to whom all other routes are closed
+    BEARER = "bearer"  # principals, including the bearers of links and codes, which all other routes refuse
 
 
 def _default_collection(_scope: Scope) -> str:
@@ -45,8 +45,8 @@ def _default_collection(_scope: Scope) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiSurroundings:
-    """What the API needs to know of the server around it."""
+class ApiContext:
+    """The parts of the server that the API uses: URLs, readiness, shutdown, enabled schedules."""
 
     locate: Callable[[Scope], str] = _default_collection  # the URL of the collection, as the client sees it
     download_url: str = ""  # that of the collection at the origin of downloads, if there is one
@@ -58,7 +58,7 @@ class ApiSurroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request: what an answer needs. ``policy`` is ``None`` while access control is off."""
+    """One request, as handlers get it. ``policy`` is ``None`` while access control is off."""
 
     ports: Ports
     principal: Principal
@@ -66,7 +66,7 @@ class Call:
     request: Request
     query: ApiQuery
     address: str  # by which anonymous clients are told apart
-    surroundings: ApiSurroundings = ApiSurroundings()
+    context: ApiContext = ApiContext()
     session_cookies: SessionCookies | None = None  # None where accounts have no cookies
 
     def path(self, name: str) -> str:
@@ -94,11 +94,11 @@ class Call:
 
     def collection_url(self) -> str:
         """The URL of the collection of uploads as the client sees it, with a slash at its end."""
-        return self.surroundings.locate(self.request.scope)
+        return self.context.locate(self.request.scope)
 
     def download_url(self, upload_id: str) -> str:
         """Where browsers download an upload."""
-        collection = self.surroundings.download_url or self.collection_url()
+        collection = self.context.download_url or self.collection_url()
         return f"{collection.rstrip('/')}/{upload_id}"
 
     def ensure_not_limited(self, what: str) -> None:
@@ -118,8 +118,8 @@ class Call:
             raise AccessDenied(f"this is switched off ({setting})")
 
     def is_draining(self) -> bool:
-        """Whether the server is shutting down: an answer that goes on for long must end."""
-        return self.surroundings.is_draining()
+        """Whether the server is shutting down: a response that lasts (server-sent events) must end."""
+        return self.context.is_draining()
 
     def may(self, verb: Verb, upload: Upload | None = None) -> bool:
         """Whether the principal may do this to ``upload``, or to what is about no upload."""
@@ -155,20 +155,20 @@ class Call:
         )
 
 
-Answer = Callable[[Call], Awaitable[object]]
+Handler = Callable[[Call], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
 class ApiRoute:
-    """A method of a path below ``/api``, its answer, and who may use it.
+    """A method of a path below ``/api``, its handler, and the access that it needs.
 
-    ``query`` are the parameters that the query may have; others are refused. ``status`` is that of an answer that is no
-    ``Response``; an answer of ``None`` has no content.
+    ``query`` are the parameters that the query may have; others are refused. ``status`` is that of a result that is not
+    a ``Response``; a result of ``None`` becomes a response without content.
     """
 
     method: str
     path: str
-    answer: Answer
+    handler: Handler
     access: Verb | Access
     query: tuple[str, ...] = ()
     status: int = 200

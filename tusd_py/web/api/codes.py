@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
+from tusd_py.access import codes as access_codes
 from tusd_py.access.audit import actor_of, record
-from tusd_py.access.codes import CodeToken, CodeVerifier, code_token, make_code, redeem
+from tusd_py.access.codes import CodeToken, CodeVerifier, code_token, redeem
 from tusd_py.access.errors import TokenInvalid
 from tusd_py.access.ports import AccessPorts
 from tusd_py.contracts.codes import AccessCodes
@@ -14,13 +15,13 @@ from tusd_py.model.audit import AuditKind
 from tusd_py.model.codes import CODE_GRANT, AccessCode, CodeState, format_code
 from tusd_py.model.principal import Verb
 from tusd_py.protocol.access_errors import CodeUnknown, CredentialsRevoked, TooManyGuesses, Unauthenticated
+from tusd_py.uploads.create_link import new_id
 from tusd_py.uploads.end_grant import terminate_code
-from tusd_py.uploads.make_link import new_id
 from tusd_py.views import code_view, format_time
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
 from tusd_py.web.api.code_events import code_events
 from tusd_py.web.api.cursors import format_cursor, parse_cursor
-from tusd_py.web.api.links import is_revoked, owner_in, page_owner, seconds_in, shared
+from tusd_py.web.api.links import is_revoked, listed_owner, owner_from, seconds_from, sharing_backends
 from tusd_py.web.api.problems import ApiError
 
 _SECONDS = 3600
@@ -33,21 +34,22 @@ def _codes(access: AccessPorts | None) -> tuple[AccessPorts, AccessCodes]:
     return access, available(access.codes, "access codes are off (codes.enabled)")
 
 
-async def make(call: Call) -> object:
-    access, codes = _codes(shared(call))
+async def create_code(call: Call) -> object:
+    """A new code with its characters, which are shown only in this response."""
+    access, codes = _codes(sharing_backends(call))
     call.ensure_not_limited("an access code")
     body = (await call.json()).only("label", "seconds", "files_max", "bytes_max", "owner")
     now = call.ports.clock()
     code = AccessCode(
         id=new_id(now),
-        owner=owner_in(call, body),
+        owner=owner_from(call, body),
         label=body.text("label", "", characters_max=_LABEL_CHARACTERS_MAX),
         created_at=now,
-        expires_at=now + timedelta(seconds=seconds_in(body, "seconds", _SECONDS, access.terms.code_seconds_max)),
+        expires_at=now + timedelta(seconds=seconds_from(body, "seconds", _SECONDS, access.terms.code_seconds_max)),
         files_max=body.number("files_max", least=1) if "files_max" in body else None,
         bytes_max=body.number("bytes_max", least=1) if "bytes_max" in body else None,
     )
-    text = await make_code(codes, access.signer, code, call.audit("create", AuditKind.CODE, code.id))
+    text = await access_codes.create_code(codes, access.signer, code, call.audit("create", AuditKind.CODE, code.id))
     if await is_revoked(call):
         await codes.terminate(code.id, now)
         raise CredentialsRevoked
@@ -55,16 +57,18 @@ async def make(call: Call) -> object:
 
 
 async def list_codes(call: Call) -> object:
-    _, codes = _codes(shared(call))
+    """Codes, newest first: those of the client, or for administrators those of ``owner`` or of all."""
+    _, codes = _codes(sharing_backends(call))
     limit = call.query.limit()
     before_id = str(parse_cursor(call.query.text("cursor"), _CURSOR, str)[0]) if "cursor" in call.query else ""
-    found = await codes.list_codes(owner=page_owner(call), before_id=before_id, limit=limit + 1)
+    found = await codes.list_codes(owner=listed_owner(call), before_id=before_id, limit=limit + 1)
     page, now = found[:limit], call.ports.clock()
     following = format_cursor(_CURSOR, page[-1].id) if len(found) > limit else None
     return {"codes": [code_view(code, now) for code in page], "next": following}
 
 
 async def redeem_code(call: Call) -> object:
+    """A token for the code that a person has entered. Raises ``TooManyGuesses`` or ``CodeUnknown``."""
     access, codes = _codes(call.ports.access_ports)
     entry = (await call.json()).only("code").text("code")
     now = call.ports.clock()
@@ -84,7 +88,7 @@ async def redeem_code(call: Call) -> object:
 
 
 async def renew_token(call: Call) -> object:
-    """A new token for one that is valid or expired a short time ago, as long as the code lives."""
+    """A new token for one that is valid or expired a short time ago, until the code ends."""
     access, codes = _codes(call.ports.access_ports)
     token = (await call.json()).only("token").text("token")
     verifier = CodeVerifier(codes, access.signer, access.clock)
@@ -102,7 +106,10 @@ def _token_view(token: CodeToken, code: AccessCode, now: datetime) -> dict[str, 
 
 
 async def _find(call: Call, *, by_bearer: bool = False) -> AccessCode:
-    """The code, if it belongs to the client, or is its own. Foreign and unknown ones are refused alike."""
+    """The code, if the client owns it, or with ``by_bearer`` if the client has redeemed it.
+
+    Raises the same ``ApiError`` for the code of another owner and for an unknown one.
+    """
     _, codes = _codes(call.ports.access_ports)
     code = await codes.find(call.path("code_id"))
     principal = call.principal
@@ -116,46 +123,49 @@ async def _find(call: Call, *, by_bearer: bool = False) -> AccessCode:
     raise ApiError(404, "no access code has this id")
 
 
-async def show(call: Call) -> object:
+async def show_code(call: Call) -> object:
+    """The state of a code, for its owner and for its bearer."""
     return code_view(await _find(call, by_bearer=True), call.ports.clock())
 
 
-async def watch(call: Call) -> object:
+async def watch_code(call: Call) -> object:
+    """The state of a code as server-sent events, for its owner and for its bearer."""
     code = await _find(call, by_bearer=True)
     access, codes = _codes(call.ports.access_ports)
     return code_events(call, access, codes, code, code_view)
 
 
-async def add_time(call: Call) -> object:
+async def extend_code(call: Call) -> object:
+    """Move the end of an active code by ``seconds``, at most to where the end of a new code could be."""
     code = await _find(call)
     access, codes = _codes(call.ports.access_ports)
     most = access.terms.code_seconds_max
     seconds = (await call.json()).only("seconds").number("seconds", least=1, most=int(most))
     now = call.ports.clock()
-    # No code lives longer than one that is made now could.
     audit = call.audit("add-time", AuditKind.CODE, code.id)
     if not await codes.extend(code.id, seconds, now, now + timedelta(seconds=most), audit):
         raise ApiError(409, "the access code has ended")
-    return await show(call)
+    return await show_code(call)
 
 
-async def terminate(call: Call) -> object:
+async def end_code(call: Call) -> object:
+    """End a code now. Running uploads are interrupted; the bytes that they have sent by then are kept."""
     code = await _find(call)
     _, codes = _codes(call.ports.access_ports)
     audit = call.audit("terminate", AuditKind.CODE, code.id)
     has_ended_it = await terminate_code(call.ports, codes, code.id, audit)
     if not has_ended_it and code.state(call.ports.clock()) is CodeState.EXPIRED:
         raise ApiError(409, "the access code has ended")
-    return await show(call)
+    return await show_code(call)
 
 
 ROUTES = (
     ApiRoute("GET", "/api/codes", list_codes, Access.PRINCIPAL, ("limit", "cursor", "owner")),
-    ApiRoute("POST", "/api/codes", make, Access.PRINCIPAL, status=201),
+    ApiRoute("POST", "/api/codes", create_code, Access.PRINCIPAL, status=201),
     ApiRoute("POST", "/api/codes/redeem", redeem_code, Access.OPEN),
     ApiRoute("POST", "/api/codes/renew", renew_token, Access.OPEN),
-    ApiRoute("GET", "/api/codes/{code_id}", show, Access.BEARER),
-    ApiRoute("GET", "/api/codes/{code_id}/events", watch, Access.BEARER),
-    ApiRoute("POST", "/api/codes/{code_id}/add-time", add_time, Access.PRINCIPAL),
-    ApiRoute("POST", "/api/codes/{code_id}/terminate", terminate, Access.PRINCIPAL),
+    ApiRoute("GET", "/api/codes/{code_id}", show_code, Access.BEARER),
+    ApiRoute("GET", "/api/codes/{code_id}/events", watch_code, Access.BEARER),
+    ApiRoute("POST", "/api/codes/{code_id}/add-time", extend_code, Access.PRINCIPAL),
+    ApiRoute("POST", "/api/codes/{code_id}/terminate", end_code, Access.PRINCIPAL),
 )

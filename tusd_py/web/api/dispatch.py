@@ -1,4 +1,4 @@
-"""Runs the answer of a route: authenticates, authorises, and turns results and exceptions into responses."""
+"""Runs the handler of a route: authenticates, authorises, and turns results and exceptions into responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tusd_py.protocol.access_errors import LoginRefused, Unauthenticated
 from tusd_py.protocol.errors import AccessDenied, TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.ports import Ports
-from tusd_py.web.api.call import Access, ApiRoute, ApiSurroundings, Call, ensure_permitted
+from tusd_py.web.api.call import Access, ApiContext, ApiRoute, Call, ensure_permitted
 from tusd_py.web.api.problems import ApiError, problem_response, refusal
 from tusd_py.web.api.query import ApiQuery
 from tusd_py.web.authentication import ANONYMOUS, Authenticator
@@ -41,12 +41,12 @@ class ApiDispatcher:
         open_ports: OpenPorts,
         authenticator: Authenticator | None,
         client_addresses: ClientAddresses,
-        surroundings: ApiSurroundings | None = None,
+        context: ApiContext | None = None,
     ) -> None:
         self._open_ports = open_ports
         self._authenticator = authenticator
         self._client_addresses = client_addresses
-        self._surroundings = surroundings or ApiSurroundings()
+        self._surroundings = context or ApiContext()
 
     def routes(self, routes: Iterable[ApiRoute]) -> list[BaseRoute]:
         """Starlette's routes: one for each path, for every method, and one for all other paths below ``/api``."""
@@ -103,10 +103,10 @@ class ApiDispatcher:
             request=request,
             query=ApiQuery(request.scope.get("query_string", b""), known),
             address=self._client_addresses.key(request.scope, Headers(request.scope["headers"])),
-            surroundings=self._surroundings,
+            context=self._surroundings,
             session_cookies=None if authenticator is None else authenticator.session_cookies,
         )
-        content = await route.answer(call)
+        content = await route.handler(call)
         if isinstance(content, Response):
             content.headers.setdefault("cache-control", "no-store")
             return content

@@ -7,7 +7,7 @@ from tusd_py.web.api.call import ApiRoute, Call, available
 
 
 async def show_health(call: Call) -> object:
-    readiness = available(call.surroundings.readiness, "this application does not report its health")
+    readiness = available(call.context.readiness, "this application does not report its health")
     _, content = await readiness.report()
     return content
 

@@ -31,7 +31,7 @@ async def list_jobs(call: Call) -> object:
 
 
 async def retry_jobs(call: Call) -> object:
-    """Retry many: those that ``ids`` names, or as many as fit of those in ``state``."""
+    """Retry the jobs that ``ids`` names, or those in ``state``, at most as many as one request may."""
     queue, now = job_queue(call), call.ports.clock()
     ids = await _named(call, queue, (JobState.DEAD, JobState.WAITING))
     done = [job_id for job_id in ids if await queue.requeue(job_id, now)]
@@ -39,7 +39,7 @@ async def retry_jobs(call: Call) -> object:
 
 
 async def drop_jobs(call: Call) -> object:
-    """Delete many, as ``retry_jobs`` retries them."""
+    """Delete jobs, selected as in ``retry_jobs``."""
     queue = job_queue(call)
     ids = await _named(call, queue, (JobState.DEAD, JobState.WAITING, JobState.DONE))
     done = [job_id for job_id in ids if await queue.delete_job(job_id)]

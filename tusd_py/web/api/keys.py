@@ -36,11 +36,11 @@ async def list_keys(call: Call) -> object:
     return {"keys": [key_view(key) for key in found if _may_see(call, key)], "next": more}
 
 
-async def make_key(call: Call) -> object:
-    """A new key with its text, which is shown only in this answer. It has at most the rights of the client."""
+async def create_key(call: Call) -> object:
+    """A new key with its text, which is shown only in this response. It has at most the rights of the client."""
     keys, principal, now = _keys(call), call.principal, call.ports.clock()
     if principal.method == METHOD:
-        raise AccessDenied  # a key that leaks must not make others, which would outlive it
+        raise AccessDenied  # a leaked key must not create others, which would outlive it
     call.ensure_not_limited("a key")
     body = (await call.json()).only("label", "owner", "roles", "verbs", "length_max", "types", "expires_at")
     owner = body.text("owner", principal.subject, characters_max=_OWNER_CHARACTERS_MAX)
@@ -71,7 +71,7 @@ async def make_key(call: Call) -> object:
 async def revoke_key(call: Call) -> object:
     """Revoke a key of the client; administrators may revoke every key. Others do not exist for the client.
 
-    A key that is restricted revokes only itself: else one that leaks would end all others.
+    A restricted key revokes only itself, so that a leaked one cannot end all others.
     """
     keys, key_id = _keys(call), call.path("key_id")
     key = await keys.find(key_id) if key_id.isascii() and key_id.isalnum() else None
@@ -103,6 +103,6 @@ def _keys(call: Call) -> ApiKeys:
 
 ROUTES = (
     ApiRoute("GET", "/api/keys", list_keys, Access.PRINCIPAL, query=("owner", "cursor", "limit")),
-    ApiRoute("POST", "/api/keys", make_key, Access.PRINCIPAL, status=201),
+    ApiRoute("POST", "/api/keys", create_key, Access.PRINCIPAL, status=201),
     ApiRoute("DELETE", "/api/keys/{key_id}", revoke_key, Access.PRINCIPAL),
 )

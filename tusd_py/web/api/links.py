@@ -17,8 +17,8 @@ from tusd_py.protocol import rules
 from tusd_py.protocol.access_errors import CredentialsRevoked, Unauthenticated
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.metadata import format_metadata, parse_metadata
+from tusd_py.uploads.create_link import LinkTerms, create_download_link, create_upload_link
 from tusd_py.uploads.end_grant import revoke_link
-from tusd_py.uploads.make_link import LinkTerms, make_download_link, make_upload_link
 from tusd_py.uploads.type_limits import ensure_type_named, ensure_types_within
 from tusd_py.views import format_time
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
@@ -32,8 +32,11 @@ _TYPES_MAX = 20
 _EXPIRY_SECONDS = 3600
 
 
-def shared(call: Call) -> AccessPorts:
-    """The backends of access control, for a client that may make links and codes. Raises ``TusError``."""
+def sharing_backends(call: Call) -> AccessPorts:
+    """The backends of access control, for a client that may create links and codes.
+
+    Raises ``Unauthenticated``, ``AccessDenied``, or ``ApiError`` while access control is off.
+    """
     if call.principal.is_anonymous:
         raise Unauthenticated
     if not call.may(Verb.SHARE):
@@ -41,8 +44,8 @@ def shared(call: Call) -> AccessPorts:
     return available(call.ports.access_ports, "access control is off (docs/access.md)")
 
 
-def owner_in(call: Call, body: JsonBody) -> str:
-    """The owner that the body names, which only an admin may do for others; the client itself without one."""
+def owner_from(call: Call, body: JsonBody) -> str:
+    """The member ``owner`` of the body, by default the client itself. Only an admin may name another owner."""
     owner = body.text("owner", call.principal.subject)
     if owner != call.principal.subject and not call.may(Verb.OPERATE):
         raise AccessDenied
@@ -52,16 +55,18 @@ def owner_in(call: Call, body: JsonBody) -> str:
 
 
 async def is_revoked(call: Call) -> bool:
-    """Whether the credentials of the client were revoked before the request ends, such as by disabling its account.
+    """Whether the credentials of the client were revoked while this request ran, such as by disabling its account.
 
-    What it has just made was not there yet to end with the account, so it has to end now.
+    Disabling an account ends its links and codes. The caller must end the one that it has just created: it did not
+    exist yet when the others were ended.
     """
     access = call.ports.access_ports
     check = None if access is None else access.checks.get(call.principal.method)
     return check is not None and not await check.is_valid(call.principal.credential)
 
 
-def seconds_in(body: JsonBody, name: str, default: int, most: float) -> int:
+def seconds_from(body: JsonBody, name: str, default: int, most: float) -> int:
+    """The lifetime in the member ``name``, from 1 to ``most`` seconds."""
     return body.number(name, min(default, int(most)), least=1, most=int(most))
 
 
@@ -70,7 +75,7 @@ def _links(access: AccessPorts) -> Links:
 
 
 def link_view(link: Link, now: datetime) -> dict[str, object]:
-    """A link without its signature: the URL is shown once, when the link is made."""
+    """The fields of a link, without its URL, which is shown only when the link is created."""
     return {
         "id": link.id,
         "kind": link.kind.value,
@@ -88,8 +93,9 @@ def link_view(link: Link, now: datetime) -> dict[str, object]:
     }
 
 
-async def make_for_upload(call: Call) -> object:
-    access = shared(call)
+async def add_upload_link(call: Call) -> object:
+    """Create an upload and a link with which its bearer fills it; the URL is shown only in this response."""
+    access = sharing_backends(call)
     _links(access)
     if not call.may(Verb.CREATE):
         raise AccessDenied
@@ -107,8 +113,8 @@ async def make_for_upload(call: Call) -> object:
     ensure_types_within(call.principal, types)
     ensure_type_named(call.principal, metadata)
     terms = LinkTerms(
-        owner=owner_in(call, body),
-        seconds=seconds_in(body, "expires_in", _EXPIRY_SECONDS, access.terms.link_seconds_max),
+        owner=owner_from(call, body),
+        seconds=seconds_from(body, "expires_in", _EXPIRY_SECONDS, access.terms.link_seconds_max),
         length=length,
         length_max=length_max,
         metadata=tuple(metadata.items()),
@@ -116,23 +122,24 @@ async def make_for_upload(call: Call) -> object:
         origins=_origins(body),
         may_download=body.flag("may_download", False),
     )
-    link, upload = await make_upload_link(call.ports, terms, call.caller(), EMPTY_BODY)
+    link, upload = await create_upload_link(call.ports, terms, call.caller(), EMPTY_BODY)
     await _end_if_revoked(call, _links(access), link)
     await record(call.ports.audit, actor_of(call.caller()), "create", AuditKind.LINK, link.id)
     view = link_view(link, call.ports.clock())
     return {**view, "length": upload.length, "length_max": upload.length_max, "url": _url(call, access, link)}
 
 
-async def make_for_download(call: Call) -> object:
-    access = shared(call)
+async def add_download_link(call: Call) -> object:
+    """Create a link to the bytes of an upload; its URL is shown only in this response."""
+    access = sharing_backends(call)
     links = _links(access)
     body = (await call.json()).only("upload_id", "expires_in", "single_use", "origins")
     upload = await call.visible_upload(body.text("upload_id"))
     if not call.may(Verb.SHARE, upload) or not call.may(Verb.DOWNLOAD, upload):
         raise AccessDenied
-    seconds = seconds_in(body, "expires_in", _EXPIRY_SECONDS, access.terms.link_seconds_max)
+    seconds = seconds_from(body, "expires_in", _EXPIRY_SECONDS, access.terms.link_seconds_max)
     is_single_use = body.flag("single_use", False)
-    link = await make_download_link(call.ports, links, upload, seconds, _origins(body), is_single_use=is_single_use)
+    link = await create_download_link(call.ports, links, upload, seconds, _origins(body), is_single_use=is_single_use)
     await _end_if_revoked(call, links, link)
     await record(call.ports.audit, actor_of(call.caller()), "create", AuditKind.LINK, link.id)
     return {**link_view(link, call.ports.clock()), "url": _url(call, access, link)}
@@ -151,7 +158,7 @@ def _url(call: Call, access: AccessPorts, link: Link) -> str:
 
 
 def _length_max(call: Call, body: JsonBody, length: int | None) -> int | None:
-    """The bound of a length that is not known yet."""
+    """The maximum for an upload whose length is deferred; ``None`` if the length is known, or without a limit."""
     limits = call.ports.policy.limits_for(call.principal)
     length_max = body.number("length_max", least=1) if "length_max" in body else None
     if length is not None:
@@ -173,26 +180,26 @@ def _origins(body: JsonBody) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def page_owner(call: Call) -> str:
-    """Whose rows a list shows: those of the client, or for an admin those of the owner it asks for, or all."""
+def listed_owner(call: Call) -> str:
+    """The owner of the rows that a list shows: the client; for an admin the ``owner`` in the query, empty for all."""
     if call.may(Verb.OPERATE):
         return call.query.text("owner", 255)
     return call.principal.subject
 
 
 async def _list(call: Call, kind: LinkKind) -> object:
-    links, limit = _links(shared(call)), call.query.limit()
+    links, limit = _links(sharing_backends(call)), call.query.limit()
     name = f"{kind.value}-links"
     before_id = str(parse_cursor(call.query.text("cursor"), name, str)[0]) if "cursor" in call.query else ""
-    found = await links.list_links(kind, owner=page_owner(call), before_id=before_id, limit=limit + 1)
+    found = await links.list_links(kind, owner=listed_owner(call), before_id=before_id, limit=limit + 1)
     page, now = found[:limit], call.ports.clock()
     following = format_cursor(name, page[-1].id) if len(found) > limit else None
     return {"links": [link_view(link, now) for link in page], "next": following}
 
 
 async def _find(call: Call, kind: LinkKind) -> Link:
-    """The link, if it belongs to the client. Foreign and unknown ones are refused alike."""
-    link = await _links(shared(call)).find(call.path("link_id"))
+    """The link, if the client owns it. Raises the same ``ApiError`` for another owner's link and an unknown one."""
+    link = await _links(sharing_backends(call)).find(call.path("link_id"))
     if link is None or link.kind is not kind or (link.owner != call.principal.subject and not call.may(Verb.OPERATE)):
         raise ApiError(404, "no link has this id")
     return link
@@ -205,43 +212,43 @@ async def _show(call: Call, kind: LinkKind) -> object:
 async def _revoke(call: Call, kind: LinkKind) -> None:
     link = await _find(call, kind)
     audit = call.audit("revoke", AuditKind.LINK, link.id)
-    await revoke_link(call.ports, _links(shared(call)), link, call.caller(), audit)
+    await revoke_link(call.ports, _links(sharing_backends(call)), link, call.caller(), audit)
 
 
-async def list_for_upload(call: Call) -> object:
+async def list_upload_links(call: Call) -> object:
     return await _list(call, LinkKind.UPLOAD)
 
 
-async def show_for_upload(call: Call) -> object:
+async def show_upload_link(call: Call) -> object:
     return await _show(call, LinkKind.UPLOAD)
 
 
-async def revoke_for_upload(call: Call) -> object:
+async def revoke_upload_link(call: Call) -> object:
     await _revoke(call, LinkKind.UPLOAD)
     return None
 
 
-async def list_for_download(call: Call) -> object:
+async def list_download_links(call: Call) -> object:
     return await _list(call, LinkKind.DOWNLOAD)
 
 
-async def show_for_download(call: Call) -> object:
+async def show_download_link(call: Call) -> object:
     return await _show(call, LinkKind.DOWNLOAD)
 
 
-async def revoke_for_download(call: Call) -> object:
+async def revoke_download_link(call: Call) -> object:
     await _revoke(call, LinkKind.DOWNLOAD)
     return None
 
 
 _LIST = ("limit", "cursor", "owner")
 ROUTES = (
-    ApiRoute("GET", "/api/upload-links", list_for_upload, Access.PRINCIPAL, _LIST),
-    ApiRoute("POST", "/api/upload-links", make_for_upload, Access.PRINCIPAL, status=201),
-    ApiRoute("GET", "/api/upload-links/{link_id}", show_for_upload, Access.PRINCIPAL),
-    ApiRoute("DELETE", "/api/upload-links/{link_id}", revoke_for_upload, Access.PRINCIPAL),
-    ApiRoute("GET", "/api/download-links", list_for_download, Access.PRINCIPAL, _LIST),
-    ApiRoute("POST", "/api/download-links", make_for_download, Access.PRINCIPAL, status=201),
-    ApiRoute("GET", "/api/download-links/{link_id}", show_for_download, Access.PRINCIPAL),
-    ApiRoute("DELETE", "/api/download-links/{link_id}", revoke_for_download, Access.PRINCIPAL),
+    ApiRoute("GET", "/api/upload-links", list_upload_links, Access.PRINCIPAL, _LIST),
+    ApiRoute("POST", "/api/upload-links", add_upload_link, Access.PRINCIPAL, status=201),
+    ApiRoute("GET", "/api/upload-links/{link_id}", show_upload_link, Access.PRINCIPAL),
+    ApiRoute("DELETE", "/api/upload-links/{link_id}", revoke_upload_link, Access.PRINCIPAL),
+    ApiRoute("GET", "/api/download-links", list_download_links, Access.PRINCIPAL, _LIST),
+    ApiRoute("POST", "/api/download-links", add_download_link, Access.PRINCIPAL, status=201),
+    ApiRoute("GET", "/api/download-links/{link_id}", show_download_link, Access.PRINCIPAL),
+    ApiRoute("DELETE", "/api/download-links/{link_id}", revoke_download_link, Access.PRINCIPAL),
 )

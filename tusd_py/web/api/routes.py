@@ -22,7 +22,7 @@ from tusd_py.web.api import (
     sessions,
     uploads,
 )
-from tusd_py.web.api.call import ApiRoute, ApiSurroundings
+from tusd_py.web.api.call import ApiContext, ApiRoute
 from tusd_py.web.api.dispatch import ApiDispatcher, OpenPorts
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.client_address import ClientAddresses
@@ -53,8 +53,8 @@ def api_routes(
     authenticator: Authenticator | None = None,
     client_addresses: ClientAddresses | None = None,
     routes: Sequence[ApiRoute] = ROUTES,
-    surroundings: ApiSurroundings | None = None,
+    context: ApiContext | None = None,
 ) -> list[BaseRoute]:
     """Return the routes. No response may be cached. An ``authenticator`` decides which requests are permitted."""
     addresses = client_addresses or ClientAddresses()
-    return ApiDispatcher(open_ports, authenticator, addresses, surroundings).routes(routes)
+    return ApiDispatcher(open_ports, authenticator, addresses, context).routes(routes)

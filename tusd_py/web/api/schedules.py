@@ -20,15 +20,15 @@ async def run_schedule(call: Call) -> object:
     name = call.path("name")
     states = _states(call)
     audit = call.audit("run", AuditKind.SCHEDULE, name)
-    is_on = name in call.surroundings.schedules
+    is_on = name in call.context.schedules
     if not is_on or not await states.make_due(name, call.ports.clock(), audit):
         raise ApiError(404, "no schedule has this name, or what it does is switched off")
     return next(schedule_view(state) for state in await states.list_states() if state.name == name)
 
 
 async def _states_of_enabled(call: Call) -> list[ScheduleState]:
-    """Not those that were on once: nothing runs them any more."""
-    return [state for state in await _states(call).list_states() if state.name in call.surroundings.schedules]
+    """The states of the schedules that are enabled now; the database also has those that were enabled before."""
+    return [state for state in await _states(call).list_states() if state.name in call.context.schedules]
 
 
 def _states(call: Call) -> ScheduleStates:

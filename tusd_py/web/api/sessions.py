@@ -113,7 +113,7 @@ async def list_chunks(call: Call) -> object:
 
 async def put_chunk(call: Call) -> object:
     """Store the body as a chunk."""
-    opener = available(call.surroundings.bodies, "this application takes no chunks")
+    opener = available(call.context.bodies, "this application takes no chunks")
     with opener.opened(call.request) as body:
         try:
             return await _put_chunk(call, opener, body)
@@ -216,7 +216,7 @@ def _unknown_session() -> ApiError:
 
 
 def _as_upload(session: UploadSession) -> Upload:
-    """What the access policy decides by."""
+    """The session as an upload of the same owner: the access policy decides about uploads."""
     at = session.created_at
     return Upload(id=session.id, owner=session.owner, length=session.length, created_at=at, updated_at=at)
 
@@ -227,7 +227,7 @@ def _view(call: Call, state: SessionState) -> dict[str, object]:
 
 def _summary(call: Call, session: UploadSession, upload: Upload | None) -> dict[str, object]:
     metadata = {key: value.decode() for key, value in parse_metadata(session.metadata_header).items()}
-    url = None if upload is None else call.surroundings.locate(call.request.scope) + session.id
+    url = None if upload is None else call.context.locate(call.request.scope) + session.id
     return {
         "id": session.id,
         "status": use_cases.status_of(upload).value,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from tusd_py.records.sql.every_table import RecordsTable
+from tusd_py.records.sql.all_tables import RecordsTable
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -7,8 +7,8 @@ from tusd_py.records.sql import (
     audit_tables,
     grant_tables,
     schedule_tables,
-    session_tables,
     signing_tables,
+    upload_session_tables,
 )
 from tusd_py.records.sql.tables import RecordsTable
 
@@ -18,6 +18,6 @@ __all__ = [
     "audit_tables",
     "grant_tables",
     "schedule_tables",
-    "session_tables",
     "signing_tables",
+    "upload_session_tables",
 ]

@@ -15,7 +15,7 @@ from tests.support.postgres import new_database
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.jobs import Effects, JobState
 from tusd_py.records.sql.database import SqlDatabase
-from tusd_py.records.sql.move import CannotMove, move
+from tusd_py.records.sql.move_to_postgres import CannotMove, move
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.tokens import Signer, key_set
 from tusd_py.access.errors import KeyInvalid
-from tusd_py.access.keys import parse_jwks, public_key, secret_key
+from tusd_py.access.verification_keys import parse_jwks, public_key, secret_key
 
 EC, RSA = Signer("ec"), Signer("rsa", "RS256")
 

@@ -17,7 +17,7 @@ from tusd_py.model.hooks import Hook
 from tusd_py.protocol.errors import TooManyEmptyUploads, UploadRejected
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.uploads.client_limits import EmptyUploads
-from tusd_py.uploads.make_link import new_id
+from tusd_py.uploads.create_link import new_id
 
 pytestmark = pytest.mark.anyio
 

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Boolean, Dialect, Table, insert, make_url
 
 from tusd_py.contracts.records import RecordsError, RecordsUnavailable
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.dialect import compile_text
 from tusd_py.records.sql.driver import POSTGRESQL, DatabaseConnection, open_driver
-from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.schema import bring_up_to_date
 from tusd_py.records.sql.sqlite_copy import is_in_use
 

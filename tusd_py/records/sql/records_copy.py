@@ -1,4 +1,4 @@
-"""What a copy of the records in PostgreSQL consists of, and what became of one that was restored: values."""
+"""Values: the description of a copy of the records in PostgreSQL, and the result of restoring one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tusd_py.records.sql.every_table import RecordsTable
+from tusd_py.records.sql.all_tables import RecordsTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How the values are declared of which each request makes several."""
+"""The decorator of value classes of which each request creates several."""
 
 from __future__ import annotations
 

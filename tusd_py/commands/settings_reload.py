@@ -1,4 +1,4 @@
-"""What a running server does on SIGHUP, and before ``tusd-py reload`` replaces its program."""
+"""Reads the settings again in a running server: on SIGHUP, and before ``tusd-py reload`` replaces its program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOG = {"log.format", "log.level", "log.privacy"}
 _RELOADED = _RULES | _LOG | {"server.tls_certificate", "server.tls_key"}
 
 
-class Reloading:
+class SettingsReloader:
     """Reads the settings again for a running server, which goes on with the old ones if the new ones are wrong."""
 
     def __init__(self, settings: Settings, load: LoadSettings) -> None:

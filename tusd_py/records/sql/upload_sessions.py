@@ -29,8 +29,8 @@ from sqlalchemy import (
 
 from tusd_py.model.upload import Status
 from tusd_py.model.upload_session import CHUNKS_MAX, StoredChunk, UploadSession
+from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.dialect import compile_text, insert_for, json_elements, with_limit
-from tusd_py.records.sql.every_table import RecordsTable
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 from tusd_py.records.sql.transactions import Query, SingleStatement
