@@ -48,6 +48,7 @@ def found_row() -> list[object]:
 
 
 def test_what_is_decided_is_written() -> None:
+    """The row is read, then changed with the next token."""
     rows = Rows(found_row())
     transition = Transition("SELECT", "a", moved_on, change_of, durable=True)
     assert transition.durable
@@ -57,6 +58,7 @@ def test_what_is_decided_is_written() -> None:
 
 
 def test_a_change_that_meets_no_row_is_a_conflict() -> None:
+    """As for an update whose row another request has changed."""
     transition = Transition("SELECT", "a", moved_on, change_of, durable=False)
     assert isinstance(transition.apply(Rows(found_row(), 0)), RecordConflict)  # type: ignore[arg-type]  # as above
 
