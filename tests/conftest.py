@@ -10,7 +10,7 @@ settings.register_profile("shared", deadline=None, suppress_health_check=[Health
 settings.load_profile("shared")
 
 #: A long test that takes minutes takes several times as long on a loaded machine.
-LONG_TIMEOUT_SECONDS = 900
+LONG_TIMEOUT_SECONDS = 1800
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
