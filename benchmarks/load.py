@@ -26,7 +26,8 @@ class Target:
     """The address and the content of the requests; each connection cycles through ``paths``, if there are any.
 
     With ``is_once`` each path is requested once, and the load ends after the last one. With ``appends`` each connection
-    has a path of its own, and each of its requests has the Upload-Offset at which the one before ended.
+    has a path of its own, and each of its requests has the Upload-Offset at which the one before ended. ``variants``
+    are headers of which each request has others than the one before, to one path.
     """
 
     host: str
@@ -38,11 +39,14 @@ class Target:
     paths: Sequence[str] = ()
     is_once: bool = False
     appends: bool = False
+    variants: Sequence[dict[str, str]] = ()
 
     def requests_of(self, connection: int, connections: int) -> Iterator[bytes]:
         """The requests that one of ``connections`` sends."""
         if self.appends:
             return self._appends(self.paths[connection])
+        if self.variants:
+            return self._variants(connection * len(self.variants) // connections)
         encoded = self.encoded()
         if self.is_once:
             return iter(encoded[connection::connections])
@@ -54,6 +58,10 @@ class Target:
         template = template.replace(b"Content-Length: 0", b"Content-Length: %d" % len(self.body))
         for offset in count(0, len(self.body)):
             yield template % offset + self.body
+
+    def _variants(self, first: int) -> Iterator[bytes]:
+        heads = [replace(self, headers={**self.headers, **each}, variants=()).encoded()[0] for each in self.variants]
+        return islice(cycle(heads), first, None)
 
     def encoded(self) -> list[bytes]:
         """The bytes of the requests, one for each of ``paths`` (or for ``path``)."""

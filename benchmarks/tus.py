@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import http.client
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 VERSION = {"Tus-Resumable": "1.0.0"}
-# tuspyserver refuses HEAD of an upload without these two keys, so every server gets them.
-METADATA = {"Upload-Metadata": "filename YmVuY2guYmlu,filetype YXBwbGljYXRpb24vb2N0ZXQtc3RyZWFt"}
 BODY_TYPE = {"Content-Type": "application/offset+octet-stream"}
 _TIMEOUT_SECONDS = 60.0
+_BYTES = b64encode(b"application/octet-stream").decode()
+
+
+def named(file_name: str) -> dict[str, str]:
+    """The metadata of a file."""
+    # tuspyserver refuses HEAD of an upload without these two keys, so every server gets them.
+    return {"Upload-Metadata": f"filename {b64encode(file_name.encode()).decode()},filetype {_BYTES}"}
+
+
+METADATA = named("bench.bin")
 
 
 class UnexpectedAnswer(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.load import Load, LoadFailed, Target
@@ -12,15 +13,18 @@ from benchmarks.load import Load, LoadFailed, Target
 _PROGRAM = "wrk"
 _REPORT = "REPORT "
 _GRACE_SECONDS = 30.0
-# wrk calls request() for each request; formatting the request only once keeps the cost of Lua small.
+# wrk calls request() for each request; formatting each request only once keeps the cost of Lua small.
 _SCRIPT = """
 wrk.method = {method}
 wrk.body = {body}
 {headers}
-local formatted
+local formatted, turn = {{}}, 0
 function request()
-  if not formatted then formatted = wrk.format() end
-  return formatted
+  if turn == 0 then
+{formats}
+  end
+  turn = turn % #formatted + 1
+  return formatted[turn]
 end
 function done(summary, latency, requests)
   local e = summary.errors
@@ -59,11 +63,23 @@ def make_load(target: Target, seconds: float, connections: int, script: Path) ->
 
 
 def _script(target: Target) -> bytes:
-    headers = "\n".join(f"wrk.headers[{_lua(name)}] = {_lua(value)}" for name, value in target.headers.items())
+    headers = "\n".join(_headers(target.headers))
+    formats: list[str] = []
+    for each in target.variants or [{}]:
+        formats += [*_headers(each), "formatted[#formatted + 1] = wrk.format()"]
     text = _SCRIPT.format(
-        method=_lua(target.method), body=_lua(target.body.decode("latin-1")), headers=headers, report=_REPORT
+        method=_lua(target.method),
+        body=_lua(target.body.decode("latin-1")),
+        headers=headers,
+        formats="\n".join(formats),
+        report=_REPORT,
     )
     return text.encode("latin-1")
+
+
+def _headers(headers: Mapping[str, str]) -> list[str]:
+    """The lines of Lua that set ``headers``."""
+    return [f"wrk.headers[{_lua(name)}] = {_lua(value)}" for name, value in headers.items()]
 
 
 def _lua(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.stacks import mark_long
+
 # Processors are shared: how long one example takes says nothing.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
@@ -21,6 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         given = item.get_closest_marker("timeout")
         if given is None or given.args[0] < LONG_TIMEOUT_SECONDS:
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_SECONDS), append=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before pytest selects by marks."""
+    mark_long(items)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from tusd_py.settings import Settings
 
 
 def audit_trail(settings: Settings, database: SqlDatabase | None, clock: Callable[[], datetime]) -> AuditTrail | None:
-    """What records acts, or ``None`` while the audit log is off."""
+    """The audit trail, or ``None`` while the audit log is off."""
     audit = settings.audit
     if database is None or not audit.enabled:
         return None

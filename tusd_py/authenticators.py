@@ -26,7 +26,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def authenticator(
     settings: Settings, locator: Locator | None = None, open_access: OpenAccess | None = None
 ) -> Authenticator | None:
-    """What authenticates requests, or ``None`` while access control is off.
+    """The authenticator of requests, or ``None`` while access control is off.
 
     ``open_access`` is called for the tokens that this server makes itself.
     Reads the file of the public key. Raises ``OSError`` with a sentence for the operator if a key cannot be used.

@@ -48,7 +48,7 @@ class BackupError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a backup or a restore has copied."""
+    """The result of a backup or a restore."""
 
     files: int | None  # None if the bytes of uploads were left out
     shared: int = 0  # of these, files that share their bytes with the source
@@ -327,7 +327,7 @@ def _share_with_group(settings: Settings, directory: Path) -> None:
 def _as_owner_of(data_dir: Path) -> None:
     """Continue as the owner of the directory, if this process is root: the server must be able to write to the files.
 
-    It is also why a user who owns the directory cannot trick root into writing elsewhere.
+    This also prevents the owner of the directory from making root write elsewhere.
     """
     if os.geteuid() == 0 and (owner := data_dir.stat()).st_uid != 0:
         os.setgroups([owner.st_gid])

@@ -285,7 +285,7 @@ def without_credentials(values: Mapping[str, object]) -> dict[str, object]:
 
 
 class _Kind(Enum):
-    """What a value of this name may contain."""
+    """The kind of secret that a value of this name may contain."""
 
     ORDINARY = 0
     ADDRESS = 1  # a query string
@@ -298,7 +298,7 @@ _PLAIN = frozenset({str, int, float, type(None)})
 
 @lru_cache(1024)
 def _quoted(name: str) -> str:
-    """What stands before the value of this name, of which there are some dozens."""
+    """The JSON before the value of this name; cached, as there are some dozens of names."""
     return f", {encode_basestring(name)}: "
 
 

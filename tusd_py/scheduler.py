@@ -24,7 +24,7 @@ from tusd_py.web.metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
 
-#: How soon a schedule runs that an operator has made due, or that another process has died with.
+#: How soon a schedule runs that an operator has made due, or whose process was killed.
 _POLL_SECONDS = 5.0
 _FIRST_SECONDS = 0.05
 _LEASE = timedelta(seconds=60)
@@ -36,7 +36,7 @@ _AHEAD = timedelta(seconds=5)
 
 
 class Leader(Protocol):
-    """What says whether this process does the maintenance for all that share the data."""
+    """Says whether this process does the maintenance for all processes that share the data."""
 
     @property
     def is_leader(self) -> bool: ...
@@ -124,7 +124,7 @@ class Scheduler:
             await self._states.postpone(schedule.name, state.due_at, due_at)
         if state.holder and state.lease_until is not None and state.lease_until > now + _LEASE + _AHEAD:
             lease = (schedule.name, state.lease_until)
-            # A holder that lives renews it by the clock as it is now.
+            # A running holder renews the lease by the present clock.
             if monotonic() - self._leases_ahead.setdefault(lease, monotonic()) > 2 * _RENEW_SECONDS:
                 del self._leases_ahead[lease]
                 await self._states.renew(schedule.name, state.holder, now)

@@ -36,7 +36,6 @@ from tusd_py.web.client_address import ClientAddresses
 from tusd_py.web.cors import CorsPolicy
 from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.direct import DirectAnswers
-from tusd_py.web.direct_changes import DirectChangeAnswers
 from tusd_py.web.health import Readiness, health_routes
 from tusd_py.web.location import Locator
 from tusd_py.web.metrics import ServerMetrics
@@ -53,7 +52,7 @@ from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reloa
 if TYPE_CHECKING:
     from tusd_py.web.api.call import ApiContext
 
-#: The life of a download link that the page makes: people send it to others, who may be away for some days.
+#: The life of a download link that the page makes: people send it to others, and they may open it days later.
 _PAGE_LINK_SECONDS = 7 * 24 * 60 * 60
 
 
@@ -239,7 +238,7 @@ def protocols(settings: Settings, limits: Limits, clock: Callable[[], datetime],
 
 
 def page_options(settings: Settings) -> PageOptions:
-    """What the settings say about the upload page. Raises ``OSError`` with a sentence if the logo cannot be read."""
+    """The options of the upload page, by the settings. Raises ``OSError`` if the logo cannot be read."""
     validation = settings.validation
     return PageOptions(
         endpoint=settings.server.public_url or settings.server.base_path,
@@ -292,8 +291,7 @@ def create_app(settings: Settings, functions: HookFunctions | None = None, *, tr
     )
     endpoint = PrefixRoute(settings.server.base_path, service.endpoint)
     base_path = settings.server.base_path
-    creations = DirectAnswers(service.endpoint, base_path, service.opened)
-    direct = DirectChangeAnswers(service.endpoint, base_path, service.opened, creations)
+    direct = DirectAnswers(service.endpoint, base_path, service.opened)
     app = ServerApp(endpoint, routes, lifespan, cross_origin, service.download_origin, direct)
     if service.authenticator is not None and settings.cors.enabled:
         cors = settings.cors

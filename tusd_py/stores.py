@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 #: Storage in memory is for trials; more than this is refused as a full store.
 _MEMORY_BYTES_MAX = 1024**3
-#: S3 is asked several times, with delays between: a shorter time would not tell a refused connection from silence.
+#: S3 is asked several times, with delays between: a shorter time would report a refused connection as no answer.
 _PROBE_SECONDS = 10.0
 #: The end of the event loop after it, and the look-up of the host name, which nothing cancels.
 _CLOSE_SECONDS = 2.0
@@ -85,7 +85,7 @@ def make_bucket_publisher(settings: Settings, store: Store, locker: Locker) -> B
 
 
 def make_download_urls(settings: Settings, store: Store) -> DownloadUrls | None:
-    """What makes URLs for downloads from the bucket itself; ``None`` if downloads pass through the server."""
+    """The signer of URLs for downloads from the bucket; ``None`` if downloads pass through the server."""
     s3 = settings.s3
     if settings.storage.kind != "s3" or s3.download != "redirect":
         return None
@@ -178,7 +178,7 @@ async def store_failure(store: Store) -> str:
 
 
 async def shortcomings(store: Store) -> list[str]:
-    """What the service behind the store lacks, with the consequences. Takes a bounded time. Raises ``StoreError``."""
+    """A sentence for each function that the service lacks. Takes a bounded time. Raises ``StoreError``."""
     if isinstance(store, DiskStore | MemoryStore):
         return []
     from tusd_py.storage.s3.store import S3Store

@@ -157,7 +157,7 @@ class ThreadPool:
         thread.start()
 
     def _next_batch(self, own: SimpleQueue[_Batch]) -> _Batch:
-        """What a thread with this queue does next."""
+        """The next batch for a thread with this queue."""
         with self._mutex:
             if self._batches:
                 return self._batches.popleft()

@@ -297,7 +297,7 @@ def _publisher(settings: Settings, store: Store, locker: Locker) -> Publisher:
 
 
 def try_publishing(directory: Path) -> str:
-    """How files are placed in the existing ``directory``, found out by placing one. Raises ``OSError``."""
+    """Place a test file in the existing ``directory``; return how it was done. Raises ``OSError``."""
     return try_out(directory)
 
 

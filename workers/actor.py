@@ -1,4 +1,4 @@
-"""What an actor gets and how it reports failure. Each actor is a module of ``workers.actors``."""
+"""The input of an actor, and its exceptions. Each actor is a module of ``workers.actors``."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _INTERVAL_SECONDS = 1.0
 
 
 class HookCounter:
-    """What was counted since the last save. Belongs to one event loop."""
+    """The counts since the last save. Belongs to one event loop."""
 
     def __init__(self, totals: HookCounts) -> None:
         self._totals = totals

@@ -1,4 +1,4 @@
-"""Runs a job alone after its worker died with it, so that a job that kills its worker is told from those beside it."""
+"""Runs a job alone after its worker died with it, to distinguish a job that kills its worker from those beside it."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class JobRunner:
         except LeaseLost:
             self.counters.lost += 1
         except RecordConflict as error:
-            # Another process changed the upload meanwhile. That is no failure: run the job on the new record.
+            # Another process changed the upload meanwhile. That is not a failure: the job runs again on the new record.
             await self.retry(job, describe(error), _CONFLICT_SECONDS)
         except Exception as error:
             # The outermost handler of an actor: errors that it did not expect are logged, and the job is retried.

@@ -14,13 +14,15 @@ from benchmarks.figures import Metric
 from benchmarks.processes import cpu_seconds
 from benchmarks.scenarios.contract import Bench, Scenario
 from benchmarks.servers import Server
-from benchmarks.tus import BODY_TYPE, METADATA, VERSION, Client
+from benchmarks.tus import BODY_TYPE, VERSION, Client, named
 
 _CONNECTIONS = 16
 _SECONDS = 2.0
 _WARM_UP_SECONDS = 2.0
 _SMALL_BODY = bytes(range(256)) * 16
 _UPLOADS = 100
+#: Each request names another file, as it is in use: a server may remember the metadata that it has read.
+_NAMES = [named(f"file-{number:04}.bin") for number in range(512)]
 #: An upload of which no round sends more than a part.
 _ENDLESS_BYTES = 1 << 40
 #: More than a server can delete in one round would only make the round longer.
@@ -38,13 +40,13 @@ def _metrics(what: str) -> tuple[Metric, ...]:
 
 
 def creation(server: Server) -> load.Target:
-    headers = {**VERSION, "Upload-Length": "1048576", **METADATA}
-    return load.Target(server.host, server.port, "POST", server.path, headers)
+    headers = {**VERSION, "Upload-Length": "1048576"}
+    return load.Target(server.host, server.port, "POST", server.path, headers, variants=_NAMES)
 
 
 def creation_with_upload(server: Server) -> load.Target:
-    headers = {**VERSION, "Upload-Length": str(len(_SMALL_BODY)), **METADATA, **BODY_TYPE}
-    return load.Target(server.host, server.port, "POST", server.path, headers, _SMALL_BODY)
+    headers = {**VERSION, "Upload-Length": str(len(_SMALL_BODY)), **BODY_TYPE}
+    return load.Target(server.host, server.port, "POST", server.path, headers, _SMALL_BODY, variants=_NAMES)
 
 
 def inspection(server: Server) -> load.Target:

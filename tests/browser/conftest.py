@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.upload_page import UploadPage, visit
+from tests.support.programs import find_program
 from tests.support.server import RunningServer, start_server
 
 # No sandbox: containers lack the rights for it. No background requests of Chromium itself.
@@ -26,13 +25,8 @@ ARGUMENTS = [
 
 def chromium_path() -> str:
     """Where Chromium is. If it is not installed, the test is skipped, or fails in CI."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        sentence = "Chromium is not installed (Debian: apt-get install --no-install-recommends chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(sentence)
-        pytest.skip(sentence)
-    return executable
+    install = "Debian: apt-get install --no-install-recommends chromium"
+    return find_program("chromium", f"Chromium is not installed ({install})")
 
 
 # Not session-scoped: Playwright keeps an event loop running in this thread, so other tests could not run theirs.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Request
 
+from tests.support.programs import skip_unless_ci
 from tusd_py.cli import COMMANDS
 from tusd_py.web.metrics import ServerMetrics
 
@@ -22,10 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
     """Build ``source`` as ``make docs`` does."""
     if find_spec("sphinx") is None:
-        sentence = "Sphinx is not installed (make docs)"
-        if os.environ.get("CI"):
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+        skip_unless_ci("Sphinx is not installed (make docs)")
     options = ["--quiet", "--fail-on-warning", "--keep-going"]
     command = [sys.executable, "-m", "sphinx", *options, str(source), str(site)]
     return subprocess.run(command, capture_output=True, text=True, timeout=110)

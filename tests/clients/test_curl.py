@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from urllib.parse import urljoin
@@ -12,6 +10,7 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.support.content import MIB, content
+from tests.support.programs import find_program
 from tests.support.server import RunningServer, start_server
 from tests.support.stored import assert_stored
 
@@ -20,13 +19,7 @@ pytestmark = pytest.mark.timeout(60)
 
 @pytest.fixture(scope="module")
 def program() -> str:
-    found = shutil.which("curl")
-    if found is None:
-        reason = "curl is not installed (Debian: curl)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+    return find_program("curl", "curl is not installed (Debian: curl)")
 
 
 def arguments(program: str, url: str, *more: str) -> list[str]:

@@ -7,7 +7,6 @@ import fcntl
 import io
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +17,12 @@ from urllib.parse import urljoin
 
 import aiohttp
 import aiotus
-import pytest
 import yarl
 from aiotus import core
 from tusclient.client import TusClient
 
 from tests.support import node
+from tests.support.programs import find_program
 
 HERE = Path(__file__).parent
 #: The results of builds, kept from one run to the next.
@@ -53,13 +52,7 @@ class Client:
 
 
 def _program(name: str, install: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is not installed ({install})"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+    return find_program(name, f"{name} is not installed ({install})")
 
 
 def _run(command: Sequence[str], timeout_seconds: float = 60.0, folder: Path = HERE) -> str:

@@ -205,6 +205,7 @@ class Tus:
     def holds(self, target: str, content: bytes) -> None:
         """Expect the bytes behind ``target``, where the server serves downloads (tus itself has none)."""
         got = self.get(target)
+        got.check("content, or a refusal of downloads", str(got.status), got.status < 500)
         if got.status == 200:
             got.check(f"content {content[:40]!r}", repr(got.body[:40]), got.body == content)
 

@@ -1,8 +1,8 @@
-"""The whole suite against our own server: every case must pass, the policies as well."""
+"""The whole suite against our own server, on every stack: every case must pass, the policies as well."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,8 @@ from tests.conformance.dialogue import Dialogue
 from tests.conformance.run import Outcome, Verdict, run_cases
 from tests.conformance.subject import Subject, probe
 from tests.conformance.table import conversation
-from tests.support.server import start_server
+from tests.support.server import RunningServer, start_server
+from tests.support.stacks import POSTGRESQL_FILE_LOCKS, STACKS, every_stack, quick_on_every_stack, settings_on
 
 #: Settings under which length, expiry and silence come to their limits while a test waits.
 TIGHT_SETTINGS = {
@@ -28,36 +29,67 @@ TIGHT_SETTINGS = {
 }
 #: CO12 asks what a server without an extension does that ours has.
 MAY_SKIP = {"CO12"}
+#: Of each area the cases that a database, a lock or a store could break first.
+QUICK_ON_EVERY_STACK = {
+    *("CR1a", "H1a", "H3a", "P1a", "P4a", "P7a", "CU1b", "DL3", "EX1a", "EX4a", "CK2a", "CK2b", "CK6b", "TE1b"),
+    *("CO2a", "CO2b", "CO13d", "L2b", "L2c"),
+}
 
 
 class Ours(NamedTuple):
-    """Our server twice: with its defaults, and with tight limits."""
+    """Our server twice: with its defaults, and with tight limits if a selected case needs them."""
 
     default: Subject
-    tight: Subject
+    tight: Subject | None
 
 
-@pytest.fixture(scope="session")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest) -> str:
+    """One of ``tests.support.stacks``."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def cases(stack: str, request: pytest.FixtureRequest) -> Sequence[Case]:
+    """The cases that are selected for this stack."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    chosen = [item.callspec.params for item in items if item.callspec.params.get("stack") == stack]
+    return [case for params in chosen if isinstance(case := params.get("case"), Case)]
+
+
+@pytest.fixture(scope="module")
+def ours(stack: str, cases: Sequence[Case], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ours]:
     folder = tmp_path_factory.mktemp("conformance")
-    default = start_server(folder / "default")
-    tight = start_server(folder / "tight", settings=TIGHT_SETTINGS)
-    yield Ours(probe(default.url), probe(tight.url, is_impatient=True))
-    default.stop()
-    tight.stop()
+    started: list[RunningServer] = []
+
+    def start(name: str, **limits: str) -> str:
+        started.append(start_server(folder / name, settings=settings_on(stack) | limits))
+        return started[-1].url
+
+    try:
+        default = probe(start("default"))
+        is_tight = any(case.needs is not None for case in cases)
+        yield Ours(default, probe(start("tight", **TIGHT_SETTINGS), is_impatient=True) if is_tight else None)
+    finally:
+        for server in started:
+            server.stop()
 
 
-@pytest.fixture(scope="session")
-def verdicts(ours: Ours, request: pytest.FixtureRequest) -> Mapping[str, Verdict]:
+@pytest.fixture(scope="module")
+def verdicts(ours: Ours, cases: Sequence[Case]) -> Mapping[str, Verdict]:
     """The verdicts on the selected cases by id, all at once: they mostly wait, one by one for more than a minute."""
-    selected = [
-        item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-    ]
-    cases = [case for item in selected if isinstance(case := item.callspec.params.get("case"), Case)]
     return {verdict.case.id: verdict for verdict in run_cases(cases, ours.default, ours.tight)}
 
 
-@pytest.mark.parametrize("case", all_cases(), ids=lambda case: f"{case.id}-{case.name}")
+def _param(case: Case) -> object:
+    marks = [quick_on_every_stack] if case.id in QUICK_ON_EVERY_STACK else []
+    return pytest.param(case, id=f"{case.id}-{case.name}", marks=marks)
+
+
+@pytest.mark.parametrize("stack", [*STACKS, POSTGRESQL_FILE_LOCKS], indirect=True)
+@pytest.mark.parametrize("case", [_param(case) for case in all_cases()])
+@pytest.mark.timeout(300)  # the first one waits for all of them
 def test_case(case: Case, verdicts: Mapping[str, Verdict]) -> None:
     """What the case says holds for our server."""
     verdict = verdicts[case.id]
@@ -71,8 +103,10 @@ def test_ids_are_unique() -> None:
     cases = all_cases()
     assert len({case.id for case in cases}) == len(cases)
     assert all(case.fact.endswith(".") and case.ground for case in cases)
+    assert QUICK_ON_EVERY_STACK <= {case.id for case in cases}
 
 
+@every_stack
 def test_the_extensions_that_we_advertise(ours: Ours) -> None:
     """Our server advertises every extension of tus 1.0.0."""
     missing = {"creation", "creation-with-upload", "creation-defer-length", "expiration", "checksum", "termination",

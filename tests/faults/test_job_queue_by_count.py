@@ -41,7 +41,7 @@ class FailingConnection(SqliteConnection):
     def execute(self, statement: str, values: Mapping[str, object]) -> sqlite3.Cursor:
         return self._failing(lambda: super(FailingConnection, self).execute(statement, values))
 
-    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
+    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object] | Sequence[object]]) -> int:
         return self._failing(lambda: super(FailingConnection, self).execute_many(statement, rows))
 
     def _failing(self, run: Callable[[], T]) -> T:
@@ -60,7 +60,7 @@ class Scenario:
         engine = open_engine(f"sqlite:///{self.path}")
         self.connection = FailingConnection(engine)
         self.sql, self.job_sql = compile_statements(engine.dialect), compile_job_statements(engine.dialect)
-        self.writer = Writer(self.connection, always_durable=False)
+        self.writer = Writer(self.connection, self.sql, always_durable=False)
 
     async def set_up(self) -> None:
         database = await SqlDatabase.open(f"sqlite:///{self.path}")

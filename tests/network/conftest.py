@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import RunningServer, start_server
-from tests.support.stacks import running_stack
+from tests.support.stacks import SQLITE_DISK, settings_on
 
 
 @pytest.fixture
-def stack(request: pytest.FixtureRequest) -> Iterator[Mapping[str, str]]:
+def stack(request: pytest.FixtureRequest) -> Mapping[str, str]:
     """The settings of the database, locks and store of a test; by parameter one of ``tests.support.stacks``."""
-    with running_stack(getattr(request, "param", "sqlite, disk")) as settings:
-        yield settings
+    return settings_on(getattr(request, "param", SQLITE_DISK))
 
 
 @pytest.fixture

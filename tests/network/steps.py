@@ -20,13 +20,16 @@ from urllib.parse import urljoin
 from tests.support.client import BODY, TUS, Answer, PatientUpload, request
 from tests.support.content import content, sha256
 from tests.support.faults import KilledAt, environment, marker_of
+from tests.support.kept import InBuckets, InFiles, Kept
 from tests.support.receiver import Receiver, receiving
 from tests.support.server import RunningServer, start_server
+from tests.support.stacks import as_settings
 from tests.support.stored import upload_id
-from tests.support.worker import jobs_in, settings_of
+from tests.support.worker import jobs_in
 from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.settings import Settings
+from tusd_py.uploads.abandoned import remove_abandoned
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.leftovers import remove_leftovers
 from tusd_py.uploads.ports import Ports
@@ -45,12 +48,20 @@ LATER = timedelta(days=3)
 class KilledAtStep:
     """One run: the server is started again whenever it was killed, and clients go on until they succeed."""
 
-    def __init__(self, directory: Path, killed_at: KilledAt, **settings: str) -> None:
+    def __init__(
+        self, directory: Path, killed_at: KilledAt, stack: Mapping[str, str] | None = None, **settings: str
+    ) -> None:
         self._directory = directory
         self._killed_at = killed_at
-        self._settings = settings
         self._data_dir = directory / "data"
-        self._published = directory / "published"
+        stack = stack or {}
+        self._kept: Kept = (
+            InBuckets.beside(stack["S3__BUCKET"])
+            if "S3__BUCKET" in stack
+            else InFiles(self._data_dir, directory / "published")
+        )
+        self._own_settings = as_settings(self._data_dir, stack)
+        self._settings = {**stack, **settings}
         self._expected: dict[str, list[str]] = {}  # events by upload id
         self._sent: dict[str, str] = {}  # SHA-256 by upload id, of uploads that are published
 
@@ -62,7 +73,7 @@ class KilledAtStep:
                 "WORKER__LEASE_SECONDS": "1",
                 "VALIDATION__ENABLED": "true",
                 "VALIDATION__RULES": json.dumps([{"name": "all", "size_min": 1}]),
-                "PUBLISHING__DIRECTORY": str(self._published),
+                **self._kept.settings,
                 "UPLOADS__JOIN_AT_ONCE_BYTES_MAX": "1",
                 **self._settings,
             }
@@ -134,7 +145,7 @@ class KilledAtStep:
         if sent is not None:
             self._sent[upload_id(url)] = sha256(sent)
 
-    async def _wait_for_end(self, timeout_seconds: float = 45.0) -> None:
+    async def _wait_for_end(self, timeout_seconds: float = 90.0) -> None:
         """Return when every expected upload has ended and no job is left."""
         deadline = time.monotonic() + timeout_seconds
         async with _ports(self._own_settings) as ports:
@@ -161,29 +172,26 @@ class KilledAtStep:
         """After the maintenance of later days, what is stored and what is published belongs to a record."""
         async with _ports(self._own_settings) as ports:
             await remove_leftovers(ports, utc_now() + LATER)
+            await remove_abandoned(ports, utc_now() + LATER)
         async with _ports(self._own_settings, later=LATER) as ports:
             await sweep(ports)
-        stored = sorted(path.name for path in (self._data_dir / "uploads").iterdir() if path.is_file())
+        stored = await asyncio.to_thread(self._kept.stored)
         async with _ports(self._own_settings) as ports:
             uploads = [upload for upload in await ports.records.find_all(stored) if upload is not None]
         assert stored == [upload.id for upload in uploads], "stored without a record"
         assert not [upload for upload in uploads if upload.has_ended]
-        self._compare_published(uploads)
+        await self._compare_published(uploads)
 
-    def _compare_published(self, uploads: list[Upload]) -> None:
+    async def _compare_published(self, uploads: list[Upload]) -> None:
         paths: dict[str, str] = {}
         for upload in uploads:
             if upload.is_complete and upload.kind is not Kind.PARTIAL:
                 (path,) = (step.details["path"] for step in upload.history if "path" in step.details)
                 paths[path] = upload.id
-        files = {str(path.relative_to(self._published)) for path in self._published.rglob("*") if not path.is_dir()}
-        assert files == paths.keys()
-        found = {upload: sha256((self._published / path).read_bytes()) for path, upload in paths.items()}
+        published = await asyncio.to_thread(self._kept.published)
+        assert published.keys() == paths.keys()
+        found = {upload: published[path] for path, upload in paths.items()}
         assert self._sent == {upload: digest for upload, digest in found.items() if upload in self._sent}
-
-    @property
-    def _own_settings(self) -> Settings:
-        return settings_of(self._data_dir)
 
 
 async def _patient(method: str, url: str, headers: Mapping[str, str], body: memoryview | None = None) -> Answer:

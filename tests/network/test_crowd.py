@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks.scale import measure
 from tests.support.server import RunningServer
+from tests.support.stacks import every_stack
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), every_stack]
 
 # The pools of the disk (16, 4 and 2), one for records, one for each processor, and the main thread.
 THREADS_MAX = 40

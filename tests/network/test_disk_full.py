@@ -13,10 +13,11 @@ import pytest
 from tests.support.client import TUS, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
+from tests.support.stacks import on_a_disk
 from tests.support.stored import assert_stored, assert_zero_copy, upload_id
 from tests.support.stored import request as plain
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(120), on_a_disk]
 
 DISK_BYTES = 32 * MIB
 

@@ -17,10 +17,11 @@ from tests.support.content import MIB, content
 from tests.support.draft import Draft, receive_responses
 from tests.support.server import RunningServer
 from tests.support.sockets import accepted_by, server_processes, server_side
+from tests.support.stacks import every_stack
 from tests.support.stored import assert_stored, assert_zero_copy
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.timeout(120), every_stack]
 
 LENGTH = 24 * MIB
 OFTEN = {"UPLOADS__SAVE_INTERVAL_BYTES": "1MiB"}

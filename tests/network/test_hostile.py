@@ -17,8 +17,9 @@ import pytest
 from tests.support.client import TUS, patch_headers
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
+from tests.support.stacks import every_stack
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(120), every_stack]
 
 Start = Callable[..., RunningServer]
 #: How much more memory the server may use during an attack and after it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from tests.support.client import TUS, patch_headers, request
 from tests.support.faults import KilledAt, environment
 from tests.support.grants import becomes, call, made, start_with
 from tests.support.server import RunningServer
+from tests.support.stacks import every_stack
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.anyio]
+pytestmark = [pytest.mark.timeout(180), pytest.mark.anyio, every_stack]
 
 _RECORDS = "tusd_py.records.sql.records:SqlRecords"
 _LINKS = "tusd_py.records.sql.links:SqlLinks"
@@ -30,16 +32,18 @@ async def links(server: RunningServer) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("when", ["after", pytest.param("before", marks=pytest.mark.long)])
-async def test_killed_while_a_link_is_made(tmp_path: Path, when: str) -> None:
+async def test_killed_while_a_link_is_made(tmp_path: Path, stack: Mapping[str, str], when: str) -> None:
     """The link, its upload and the reserved quota are there together, or none of them is."""
     killed_at = KilledAt(f"{_RECORDS}.insert", when)
-    server = start_with(tmp_path / "data", settings=_SETTINGS, variables=environment(tmp_path, killed_at=killed_at))
+    server = start_with(
+        tmp_path / "data", settings={**stack, **_SETTINGS}, variables=environment(tmp_path, killed_at=killed_at)
+    )
     try:
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await made(server, "upload-links", length=1000)
     finally:
         server.kill()
-    server = start_with(tmp_path / "data", settings=_SETTINGS)
+    server = start_with(tmp_path / "data", settings={**stack, **_SETTINGS})
     try:
         found = await links(server)
         uploads = json.loads((await call(server, "GET", "uploads")).body)["uploads"]
@@ -49,10 +53,12 @@ async def test_killed_while_a_link_is_made(tmp_path: Path, when: str) -> None:
 
 
 @pytest.mark.long
-async def test_killed_between_revocation_and_the_end_of_the_upload(tmp_path: Path) -> None:
+async def test_killed_between_revocation_and_the_end_of_the_upload(tmp_path: Path, stack: Mapping[str, str]) -> None:
     """The link stays revoked, and the schedule ends the upload and releases what it reserved."""
     killed_at = KilledAt(f"{_LINKS}.revoke", "after")
-    server = start_with(tmp_path / "data", settings=_SETTINGS, variables=environment(tmp_path, killed_at=killed_at))
+    server = start_with(
+        tmp_path / "data", settings={**stack, **_SETTINGS}, variables=environment(tmp_path, killed_at=killed_at)
+    )
     try:
         link = await made(server, "upload-links", length=1000)
         path = link["url"].partition("/files/")[2]
@@ -61,7 +67,7 @@ async def test_killed_between_revocation_and_the_end_of_the_upload(tmp_path: Pat
             await call(server, "DELETE", f"upload-links/{link['id']}")
     finally:
         server.kill()
-    server = start_with(tmp_path / "data", settings=_SETTINGS)
+    server = start_with(tmp_path / "data", settings={**stack, **_SETTINGS})
     try:
         assert (await request("HEAD", server.url + path, TUS)).status == 403
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,16 @@ import pytest
 from tests.network.steps import KilledAtStep
 from tests.support.faults import KilledAt
 from tests.support.redis import running_redis
+from tests.support.stacks import every_stack, quick_on_every_stack
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 _UPLOADS = "tusd_py.uploads"
 _COMMITTER = f"{_UPLOADS}.body.committer:Committer"
 _CONCATENATION = "tusd_py.storage.disk.concatenation:Concatenation"
 _PUBLISHER = "tusd_py.publishing.directory:DirectoryPublisher"
+_S3_CONCATENATION = "tusd_py.storage.s3.concatenation:S3Concatenation"
+_S3_PUBLISHER = "tusd_py.storage.s3.publisher:BucketPublisher"
 _DELIVERER = "tusd_py.hooks.delivery.deliverer:Deliverer"
 _JOB_QUEUE = "tusd_py.records.sql.jobs:SqlJobQueue"
 
@@ -31,6 +34,8 @@ QUICK = {
     "delivered before the record": KilledAt(f"{_DELIVERER}.deliver", "after", 3),
     "terminated before the bytes are deleted": KilledAt(f"{_UPLOADS}.terminate:_mark_terminated", "after"),
 }
+#: Of all stacks in make test.
+QUICKEST = "bytes written before the save"
 LONG = {
     "creation with body after its record": KilledAt(f"{_COMMITTER}._insert", "after"),
     "record of a creation": KilledAt(f"{_UPLOADS}.commit:insert", "before", 2),
@@ -51,21 +56,39 @@ LONG = {
     "termination begins": KilledAt(f"{_UPLOADS}.terminate:terminate_locked", "before"),
     "terminated before the answer": KilledAt(f"{_UPLOADS}.terminate:terminate_locked", "after"),
 }
+#: The same steps in the store of S3 and its publisher.
+ON_S3 = {
+    "concatenated before the record": KilledAt(f"{_S3_CONCATENATION}._finish", "after"),
+    "half concatenated": KilledAt(f"{_S3_CONCATENATION}._append", "after"),
+    "placed before the record": KilledAt(f"{_S3_PUBLISHER}.place", "after"),
+    "publishing prepared": KilledAt(f"{_S3_PUBLISHER}.prepare", "after"),
+    "published before the clean-up": KilledAt(f"{_S3_PUBLISHER}.cleanup", "before"),
+    "published before its job ends": KilledAt(f"{_S3_PUBLISHER}.cleanup", "after"),
+}
 
 
-@pytest.mark.parametrize("step", QUICK)
+def killed_at(step: str, stack: Mapping[str, str]) -> KilledAt:
+    """The step in the store of ``stack``."""
+    return (ON_S3 if "S3__BUCKET" in stack else {}).get(step) or (QUICK | LONG)[step]
+
+
+@every_stack
+@pytest.mark.parametrize(
+    "step", [pytest.param(QUICKEST, marks=quick_on_every_stack), *[step for step in QUICK if step != QUICKEST]]
+)
 @pytest.mark.anyio
-async def test_killed_at(tmp_path: Path, step: str) -> None:
+async def test_killed_at(tmp_path: Path, stack: Mapping[str, str], step: str) -> None:
     """Each upload is complete, validated, published once and reported in order."""
-    await KilledAtStep(tmp_path, QUICK[step]).run()
+    await KilledAtStep(tmp_path, killed_at(step, stack), stack).run()
 
 
+@every_stack
 @pytest.mark.long
 @pytest.mark.parametrize("step", LONG)
 @pytest.mark.anyio
-async def test_killed_at_every_other_step(tmp_path: Path, step: str) -> None:
+async def test_killed_at_every_other_step(tmp_path: Path, stack: Mapping[str, str], step: str) -> None:
     """The same at the steps where less is under way."""
-    await KilledAtStep(tmp_path, LONG[step]).run()
+    await KilledAtStep(tmp_path, killed_at(step, stack), stack).run()
 
 
 @pytest.fixture
@@ -80,7 +103,7 @@ def redis_url() -> Iterator[str]:
 async def test_killed_at_with_redis_and_copies(tmp_path: Path, redis_url: str, step: str) -> None:
     """The same with Redis as the broker, and with copies instead of hard links."""
     settings = {"WORKER__BROKER": redis_url, "PUBLISHING__MODE": "copy"}
-    await KilledAtStep(tmp_path, (QUICK | LONG)[step], **settings).run()
+    await KilledAtStep(tmp_path, (QUICK | LONG)[step], None, **settings).run()
 
 
 @pytest.mark.long
@@ -89,7 +112,8 @@ async def test_killed_at_with_redis_and_copies(tmp_path: Path, redis_url: str, s
     ["concatenated before the record", "half concatenated", "record of a creation", "delivered before the record"],
 )
 @pytest.mark.anyio
-async def test_killed_at_with_concatenation_in_the_server(tmp_path: Path, step: str) -> None:
+@every_stack
+async def test_killed_at_with_concatenation_in_the_server(tmp_path: Path, stack: Mapping[str, str], step: str) -> None:
     """The same where the request concatenates, not the worker."""
     settings = {"UPLOADS__JOIN_AT_ONCE_BYTES_MAX": "1000000"}
-    await KilledAtStep(tmp_path, (QUICK | LONG)[step], **settings).run()
+    await KilledAtStep(tmp_path, killed_at(step, stack), stack, **settings).run()

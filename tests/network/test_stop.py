@@ -13,15 +13,15 @@ from tests.support.client import Connection, PatientUpload, create, patch_header
 from tests.support.content import MIB, content
 from tests.support.server import RunningServer
 from tests.support.sockets import all_read
-from tests.support.stacks import STACKS
+from tests.support.stacks import every_stack, quick_on_every_stack
 from tests.support.stored import assert_stored
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.parametrize("stack", STACKS, indirect=True)]
+pytestmark = [pytest.mark.timeout(120), every_stack]
 
 Start = Callable[..., RunningServer]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=quick_on_every_stack), 2])
 @pytest.mark.anyio
 async def test_shutdown_with_stalled_requests_503(start: Start, processes: int) -> None:
     """Each running PATCH gets Retry-After; HEAD reports exactly the bytes that it sent."""

@@ -14,7 +14,7 @@ from tests.support.client import PatientUpload
 from tests.support.content import MIB, content
 from tests.support.proxy import FaultyProxy, Kind, Plan
 from tests.support.server import RunningServer
-from tests.support.stacks import STACKS
+from tests.support.stacks import every_stack
 from tests.support.stored import assert_stored
 
 pytestmark = pytest.mark.timeout(120)
@@ -24,7 +24,7 @@ SEED = int(os.environ.get("NETWORK_SEED", "20260711"))
 OWN, FOREIGN = 16, 4
 
 
-@pytest.mark.parametrize("stack", STACKS, indirect=True)
+@every_stack
 @pytest.mark.parametrize("unit", [MIB // 8, pytest.param(MIB, marks=pytest.mark.long)])
 @pytest.mark.anyio
 async def test_twenty_uploads_over_a_faulty_network(

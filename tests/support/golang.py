@@ -9,7 +9,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import pytest
+from tests.support.programs import find_program
 
 CLIENTS = Path(__file__).parent.parent / "clients"
 RECEIVER = CLIENTS / "tusd_receiver"
@@ -58,12 +58,7 @@ def versitygw_program() -> Path:
 
 
 def _go(*arguments: str, directory: Path) -> None:
-    go = shutil.which("go")
-    if go is None:
-        reason = "Go is not installed (Debian: golang)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    go = find_program("go", "Go is not installed (Debian: golang)")
     _BUILT.mkdir(exist_ok=True)
     environment = {**os.environ, "GOBIN": str(_BUILT)}
     subprocess.run([go, *arguments], cwd=directory, env=environment, check=True, timeout=_BUILD_SECONDS)

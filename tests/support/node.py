@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support.programs import find_program
 
 FOLDER = Path(__file__).parent.parent / "clients" / "node"
 
@@ -70,13 +68,7 @@ def _with_packages() -> str:
 
 
 def _found(program: str) -> str:
-    path = shutil.which(program)
-    if path is None:
-        reason = "Node.js with npm is not installed (Debian: nodejs, npm)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
+    return find_program(program, "Node.js with npm is not installed (Debian: nodejs, npm)")
 
 
 def _install(npm: str, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -12,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer, user_of_the_server
+from tests.support.programs import skip_unless_ci
 
 _START_SECONDS = 20.0
 
@@ -36,9 +35,7 @@ def running_pgbouncer(postgres: PostgresServer) -> Iterator[Pooler]:
     """Start PgBouncer for every database of ``postgres``."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
     if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
-        pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
+        skip_unless_ci("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
     user, port = user_of_the_server(), free_port()
     with tempfile.TemporaryDirectory(prefix="pgb-") as name:
         directory = Path(name)

@@ -20,9 +20,9 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from tests.support.ports import free_port
+from tests.support.programs import skip_unless_ci
 from tusd_py.records.sql.all_tables import RecordsTable
 from tusd_py.records.sql.schema import bring_up_to_date
 
@@ -224,9 +224,7 @@ def _find_programs() -> Path:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     program = shutil.which("initdb") or (str(found[-1]) if found else None)
     if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+        skip_unless_ci("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     return Path(program).resolve().parent
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,8 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
-import pytest
-
+from tests.support.programs import find_program
 from tests.support.waiting import until_now
 
 ROOT = Path(__file__).parents[2]
@@ -41,13 +39,7 @@ class Proxy:
         """The path of the program. Skips the test where it is missing, and fails it in CI."""
         # Debian installs servers in a directory that is not on the path of every user; PyPI's are beside Python.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"])
-        found = shutil.which(self.program, path=path)
-        if found is None:
-            reason = f"{self.program} is not installed ({self.install})"
-            if os.environ.get("CI"):
-                pytest.fail(reason)
-            pytest.skip(reason)
-        return found
+        return find_program(self.program, f"{self.program} is not installed ({self.install})", path=path)
 
     def version(self) -> str:
         """The version that the program reports, such as ``1.22.1``."""

@@ -154,6 +154,16 @@ def test_each_append_starts_where_the_one_before_ended() -> None:
     assert (head % 0, head % 3) == (first, second)
 
 
+def test_variants_of_a_request_are_sent_in_turn() -> None:
+    """Each connection begins with another one, so that two do not send the same at the same time."""
+    variants = [{"X": str(number)} for number in range(4)]
+    target = Target("127.0.0.1", 1, "POST", "/a", {}, b"ab", variants=variants)
+    sent = [[request.split(b"X: ")[1][:1] for request in islice(target.requests_of(each, 2), 3)] for each in (0, 1)]
+    assert sent == [[b"0", b"1", b"2"], [b"2", b"3", b"0"]]
+    head = b"POST /a HTTP/1.1\r\nHost: 127.0.0.1:1\r\nX: 0\r\nContent-Length: 2\r\n\r\n"
+    assert next(target.requests_of(0, 2)) == head + b"ab"
+
+
 def test_paths_requested_once_are_shared_by_the_connections() -> None:
     """Each path is requested by one connection; other loads repeat their paths without an end."""
     once = Target("127.0.0.1", 1, "DELETE", "/a", {}, paths=["/a", "/b", "/c"], is_once=True)

@@ -88,6 +88,13 @@ class ApiKeyVerifier:
             raise TokenInvalid("the key is not accepted")
         return known.principal
 
+    def recall(self, token: bytes) -> Principal | None:
+        """See ``TokenVerifier.recall``. A key counts for two seconds."""
+        known = self._known.get(hashlib.sha256(token).digest())
+        if known is None or self._monotonic() - known.looked_at >= KEY_SECONDS:
+            return None
+        return known.principal if known.expires_at is None or self._clock() < known.expires_at else None
+
     async def is_valid(self, credential: str) -> bool:
         """Whether the key with this id was not revoked; that it has expired meanwhile does not matter."""
         key = await self._keys.find(credential)

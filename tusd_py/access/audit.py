@@ -1,4 +1,4 @@
-"""Makes the entries of the audit log, and writes those that belong to no change of a record."""
+"""Creates the entries of the audit log, and writes those that belong to no change of a record."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class AuditTrail:
         outcome: AuditOutcome = AuditOutcome.DONE,
         reason: str = "",
     ) -> AuditEntry:
-        """An entry about what happens now, with texts of bounded length, and the address as the settings want it."""
+        """An entry with the present time, texts of bounded length, and the address as ``address`` returns it."""
         return AuditEntry(
             at=self.clock(),
             subject=_bounded(actor.subject),
@@ -117,19 +117,19 @@ class AuditTrail:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     async def close(self) -> None:
-        """Write what waits. What the database refuses is lost, and logged."""
+        """Write the waiting entries. Those that the database refuses are lost, and logged."""
         self._closing.set()
         if self._writing is not None:
             await self._writing
 
     def address(self, address: str) -> str:
-        """The address as the settings want it recorded."""
+        """The address in the form that the settings ask for."""
         if self.addresses == "none":
             return ""
         return shortened(address) if self.addresses == "network" and address else address
 
     async def _write(self) -> None:
-        """Write what gathers within a second, until nothing waits; what the database refuses, again a second later."""
+        """Write the waiting entries once a second until none is left; retry those that the database refuses."""
         while self._waiting:
             try:
                 async with asyncio.timeout(_WRITE_SECONDS):

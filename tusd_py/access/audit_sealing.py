@@ -17,7 +17,7 @@ from tusd_py.model.audit_chain import START, digest, has_erased, hash_of, root_o
 
 log = logging.getLogger(__name__)
 
-#: The verbs with which the log records what happens to itself.
+#: The verbs of entries about the audit log itself.
 PRUNE, ERASE = "prune", "erase"
 _SEALED_AT_ONCE = 500
 _PRUNED_AT_ONCE = 50
@@ -39,7 +39,7 @@ async def seal_entries(trail: AuditTrail) -> int:
 
 
 async def prune_entries(trail: AuditTrail) -> int:
-    """Delete entries that are older than the settings want them kept, with their seals; return how many."""
+    """Delete the entries older than the retention of the settings, with their seals; return how many."""
     if not trail.keep_seconds:
         return 0
     before = trail.clock() - timedelta(seconds=trail.keep_seconds)
@@ -62,13 +62,13 @@ async def erase_person(trail: AuditTrail, subject: str, actor: AuditActor) -> st
 
 
 def anchor(made: Seal) -> str:
-    """The text by which a seal is found again in the log of the server."""
+    """The line of the server's log that records the number and the hash of a seal."""
     return f"{made.number}:{made.hash}"
 
 
 @dataclass(slots=True)
 class Verification:
-    """What verifying the chain has found; ``problems`` is empty if it is sound."""
+    """The result of verifying the chain; ``problems`` is empty if it is sound."""
 
     problems: list[str] = field(default_factory=list)
     seals: int = 0
@@ -83,7 +83,7 @@ class Verification:
 async def verify(audit_log: AuditLog, key: bytes = b"", anchors: Mapping[int, str] | None = None) -> Verification:
     """Compare the entries with their seals, the seals with each other, and with ``anchors``: hashes by number.
 
-    A log of which a part is deleted meanwhile, because the server keeps it no longer, is read again, some times.
+    If the retention deletes entries during the verification, it is repeated, a few times.
     """
     found = Verification()
     for _ in range(_READS_MAX):
@@ -194,12 +194,12 @@ async def _check_entries(found: Verification, each: Seal, reader: _EntryReader) 
 def _has_digest(recorded: RecordedEntry, expected: str) -> bool:
     try:
         return digest(recorded) == expected
-    except (ValueError, IndexError):  # the salt is no salt
+    except (ValueError, IndexError):  # the salt is malformed
         return False
 
 
 async def _check_erasure(found: Verification, audit_log: AuditLog, recorded: RecordedEntry) -> None:
-    """A field that is erased says nothing, and its pseudonym belongs to an erasure that is in the log."""
+    """Check that an erased field is empty or a pseudonym, and that the log has the erasure of that pseudonym."""
     if not has_erased(recorded.salt):
         return
     found.erased += 1
@@ -215,7 +215,7 @@ async def _check_erasure(found: Verification, audit_log: AuditLog, recorded: Rec
 
 
 async def _check_numbers_of_erasures(found: Verification, audit_log: AuditLog) -> None:
-    """No more entries name a pseudonym than its erasure has changed; nor fewer, unless old entries were deleted."""
+    """Check that as many entries name a pseudonym as its erasure has changed; fewer if old ones were deleted."""
     for pseudonym, count in sorted(found.pseudonyms.items()):
         records = await audit_log.list_entries(AuditFilter(object_id=pseudonym, verb=ERASE), limit=_RECORDS_OF_ERASURE)
         # Versions before this one recorded no number, and neither does an erasure that was interrupted.

@@ -1,4 +1,4 @@
-"""How fast the bodies of uploads are read: for each upload, and for all uploads of one owner together. Pure."""
+"""Limits the rate at which bodies are read: of each upload, and of all uploads of one owner together. Pure."""
 
 from __future__ import annotations
 

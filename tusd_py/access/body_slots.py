@@ -1,4 +1,4 @@
-"""How many uploads of one owner receive bytes at once, in one process."""
+"""Limits how many uploads of one owner receive bytes at once, in one process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAITING_MAX = 100
 
 
 class BodySlots:
-    """Bounds at how many uploads of one subject requests append at once. More of them wait for ``wait_seconds``."""
+    """Limits the uploads of one subject to which requests append at once; further ones wait up to ``wait_seconds``."""
 
     def __init__(self, running_max: int, wait_seconds: float) -> None:
         self._running_max = running_max
@@ -74,7 +74,7 @@ class _SubjectSlots:
         self._holders: Counter[str] = Counter()  # requests that have entered, by upload
 
     def enter(self, upload_id: str) -> bool:
-        """Let a request in if it shares the slot of its upload, or if one is free and no other request waits."""
+        """Admit a request if it shares the slot of its upload, or if a slot is free and no other request waits."""
         shares = bool(upload_id) and self._holders[upload_id] > 0
         if not shares:
             if not self._free or self.waiting:
@@ -84,16 +84,16 @@ class _SubjectSlots:
         return True
 
     def leave(self, upload_id: str) -> None:
-        """Let out a request that has entered, and others in if that makes a slot free."""
+        """Release a request that was admitted, and admit others if that frees a slot."""
         self._holders[upload_id] -= 1
         is_last = not self._holders[upload_id]
         if is_last:
             del self._holders[upload_id]
         if is_last or not upload_id:
             self._free += 1
-            self._let_in()
+            self._admit()
 
-    def _let_in(self) -> None:
+    def _admit(self) -> None:
         while self._free and self.waiting:
             first, _ = self.waiting[0]
             self._free -= 1

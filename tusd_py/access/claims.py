@@ -1,4 +1,4 @@
-"""From the claims of a verified token to a ``Principal``."""
+"""Derives a ``Principal`` from the claims of a verified token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ClaimInvalid(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimNames:
-    """Which claim has what. Dots lead into objects: ``realm_access.roles``. An empty name is not looked up."""
+    """The names of the claims to read. Dots lead into objects (``realm_access.roles``); an empty name is not read."""
 
     subject: str = "sub"
     roles: str = "roles"
@@ -61,7 +61,7 @@ def _roles(claims: Mapping[str, Any], names: ClaimNames) -> frozenset[Role]:
     items = value.split() if isinstance(value, str) else value
     if not isinstance(items, list):
         raise ClaimInvalid(f"{names.roles} must be a list of roles, or text with spaces between them")
-    # Other roles are those of other services. "anonymous" is no role that a token can give.
+    # Other roles are those of other services. A token cannot grant "anonymous".
     return frozenset(Role(item) for item in items if isinstance(item, str) and item in _GRANTABLE)
 
 

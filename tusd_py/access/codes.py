@@ -17,7 +17,7 @@ from tusd_py.model.codes import ALPHABET, CODE_CHARACTERS, AccessCode, CodeState
 from tusd_py.model.principal import Principal, Role
 from tusd_py.protocol.access_errors import CodeEnded
 
-#: What the token of a redeemed code begins with.
+#: The prefix of the token of a redeemed code.
 CODE_PREFIX = b"tusd_code_"
 _PURPOSE = "access code token"
 _DIGEST = "access code"
@@ -80,6 +80,10 @@ class CodeVerifier:
         if is_expired and not (allow_expired and late_seconds < RENEWAL.total_seconds()):
             raise TokenExpired("the token has expired")
         return replace(_bearer(code), is_expired=is_expired)
+
+    def recall(self, token: bytes) -> Principal | None:
+        """See ``TokenVerifier.recall``. A code may end at any time, so each request looks at it."""
+        return None
 
     async def is_valid(self, credential: str) -> bool:
         return await self.refusal(credential) is None

@@ -48,3 +48,7 @@ class DownloadTokenVerifier:
             grant=f"download {upload_id}",
             upload_id=upload_id,
         )
+
+    def recall(self, token: bytes) -> Principal | None:
+        """See ``TokenVerifier.recall``. It is for one download, so none is remembered."""
+        return None

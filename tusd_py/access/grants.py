@@ -1,4 +1,4 @@
-"""What links and access codes mean for an upload that was made with one. Pure."""
+"""The limits of links and access codes for the uploads made with them. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tusd_py.protocol.access_errors import CodeEnded, CodeLimitReached
 
 
 def code_charge(before: Upload | None, after: Upload) -> CodeCharge | None:
-    """What the change of a record counts against the code of its upload; ``None`` if there is none, or nothing changes.
+    """The charge of a change of a record to the access code of its upload; ``None`` if there is no code or no change.
 
     A final upload counts as a file, and its parts count their bytes.
     """

@@ -97,5 +97,5 @@ class JwksCache:
 
 
 def _identities(keys: Mapping[str | None, VerificationKey]) -> dict[str | None, tuple[object, ...]]:
-    """What tells two sets of keys apart: objects of the same key compare equal."""
+    """Values that compare equal for equal sets of keys, which the key objects themselves do not."""
     return {key_id: (key.key, key.type, key.algorithm) for key_id, key in keys.items()}

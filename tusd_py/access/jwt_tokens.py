@@ -95,6 +95,16 @@ class JwtVerifier:
             raise TokenExpired("the token has expired")
         return replace(seen.principal, is_expired=True)
 
+    def recall(self, token: bytes) -> Principal | None:
+        """See ``TokenVerifier.recall``. A token counts until its keys are due or changed, or it expires."""
+        keys = self._keys
+        if keys.is_stale(self._monotonic()):
+            return None
+        seen = self._seen.get(hashlib.sha256(token).digest())
+        if seen is None or seen.generation != keys.generation:
+            return None
+        return seen.principal if self._clock() - seen.expires_at < self._rules.leeway_seconds else None
+
     def _remember(self, digest: bytes, seen: _Seen) -> None:
         self._seen[digest] = seen
         if len(self._seen) > CACHE_TOKENS_MAX:

@@ -12,7 +12,7 @@ from tusd_py.model.links import Link, LinkKind, LinkState
 from tusd_py.model.principal import NO_LIMITS, Principal, PrincipalLimits, Role, Verb
 from tusd_py.protocol.access_errors import LinkEnded
 
-#: What the text of a link begins with as a token; its URL leaves that out.
+#: The prefix of the token of a link; the URL leaves it out.
 LINK_PREFIX = b"tusd_link_"
 #: The parameter of the URL of an upload that makes it a link.
 LINK_PARAMETER = "link"
@@ -58,6 +58,10 @@ class LinkVerifier:
             raise refusal
         assert link is not None
         return _bearer(link)
+
+    def recall(self, token: bytes) -> Principal | None:
+        """See ``TokenVerifier.recall``. A link may end at any time, so each request looks at it."""
+        return None
 
     async def is_valid(self, credential: str) -> bool:
         return await self.refusal(credential) is None

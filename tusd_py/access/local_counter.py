@@ -26,8 +26,25 @@ class LocalCounter:
         # The times of the last acts by rate and key; a key that acts moves to the end.
         self._acts: OrderedDict[tuple[Rate, str], deque[float]] = OrderedDict()
 
+    @property
+    def in_memory(self) -> LocalCounter:
+        return self
+
     async def hit(self, rate: Rate, key: str) -> float:
-        if wait := self._wait_seconds(rate, key):
+        return self.hit_now(rate, key)
+
+    async def wait_seconds(self, rate: Rate, key: str) -> float:
+        return self.wait_seconds_now(rate, key)
+
+    async def forget(self, rate: Rate, key: str) -> None:
+        self._acts.pop((rate, key), None)
+
+    async def close(self) -> None:
+        """There are no connections."""
+
+    def hit_now(self, rate: Rate, key: str) -> float:
+        """See ``MemoryCounts``."""
+        if wait := self.wait_seconds_now(rate, key):
             return wait
         acts = self._acts.get((rate, key))
         if acts is None:
@@ -37,20 +54,21 @@ class LocalCounter:
         self._forget_old()
         return 0.0
 
-    async def wait_seconds(self, rate: Rate, key: str) -> float:
-        return self._wait_seconds(rate, key)
-
-    async def forget(self, rate: Rate, key: str) -> None:
-        self._acts.pop((rate, key), None)
-
-    async def close(self) -> None:
-        """There are no connections."""
-
-    def _wait_seconds(self, rate: Rate, key: str) -> float:
+    def wait_seconds_now(self, rate: Rate, key: str) -> float:
+        """See ``MemoryCounts``."""
         acts = self._acts.get((rate, key))
         if acts is None or len(acts) < rate.amount:
             return 0.0
         return max(0.0, acts[0] + rate.seconds - self._clock())
+
+    def take_back(self, rate: Rate, key: str) -> None:
+        """See ``MemoryCounts``."""
+        acts = self._acts.get((rate, key))
+        if acts is None:
+            return
+        acts.pop()
+        if not acts:
+            del self._acts[rate, key]
 
     def _forget_old(self) -> None:
         now = self._clock()

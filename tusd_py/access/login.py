@@ -23,16 +23,16 @@ log = logging.getLogger(__name__)
 
 #: How principals name this way of authentication.
 METHOD = "account"
-#: What the tokens of accounts begin with.
+#: The prefixes of the tokens of accounts.
 ACCESS_PREFIX = "tusd_at_"
 REFRESH_PREFIX = "tusd_rt_"
-#: Two tabs of a browser may renew at the same time: the second one is refused, but is no theft, for this long.
+#: Two tabs of a browser may renew at the same time: for this long the second one is refused, but not taken for a theft.
 _TOGETHER = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedTokens:
-    """What a login returns. ``csrf_token`` belongs to the session."""
+    """The tokens that a login returns. ``csrf_token`` belongs to the session."""
 
     account: Account
     access_token: str
@@ -145,7 +145,7 @@ class Logins:
         return self._parse(token)[0]
 
     def csrf_token(self, session_id: str) -> str:
-        """What a page has to send in a header besides the cookies of the session."""
+        """The CSRF token, which a page sends in a header besides the cookies of the session."""
         return self.signer.digest("csrf", session_id.encode()).hex()
 
     def is_csrf_token(self, session_id: str, token: str) -> bool:

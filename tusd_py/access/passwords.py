@@ -18,7 +18,7 @@ THREADS = 2
 #: How many may wait, and how many of them may be of one client; more are refused.
 WAITING_MAX = 32
 CLIENT_MAX = 4
-#: Longer passwords are refused unread: hashing them would be work for nothing.
+#: Longer passwords are refused without hashing them.
 PASSWORD_CHARACTERS_MAX = 1024
 
 

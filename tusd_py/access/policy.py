@@ -1,4 +1,4 @@
-"""What each role may do: one table of role, verb and ownership of the upload."""
+"""The permissions of roles: one table of role, verb and ownership of the upload."""
 
 from __future__ import annotations
 

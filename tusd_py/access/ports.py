@@ -1,4 +1,4 @@
-"""``AccessPorts``: what access control needs of the world, a field for each contract."""
+"""``AccessPorts``: the backends of access control, one field for each contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tusd_py.contracts.links import Links
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantTerms:
-    """How long links and codes may live, and the tokens of redeemed codes."""
+    """The longest lifetimes of links and codes, and the lifetime of the tokens of redeemed codes, in seconds."""
 
     link_seconds_max: float = 2592000.0
     code_seconds_max: float = 86400.0

@@ -39,7 +39,7 @@ class QuotaPolicy:
     deletes_rejected: bool = False
 
     def charge(self, before: Upload | None, after: Upload, caller: Caller | None) -> QuotaCharge | None:
-        """What the change of a record from ``before`` (``None``: a new record) to ``after`` charges; ``None``: nothing.
+        """The charge of a change of a record from ``before`` (``None``: a new record) to ``after``; ``None``: none.
 
         The bytes of an upload count on the day of its creation.
         """
@@ -64,7 +64,7 @@ class QuotaPolicy:
         )
 
     def new_charge(self, upload: Upload, client: str, principal: Principal | None = None) -> QuotaCharge:
-        """What a new record charges its owner, or else the address of the ``client``."""
+        """The charge of a new record, to its owner or else to the address of the ``client``."""
         return QuotaCharge(
             upload_id=upload.id,
             created_at=upload.created_at,
@@ -79,7 +79,7 @@ class QuotaPolicy:
         )
 
     def amounts(self, upload: Upload) -> QuotaAmounts:
-        """What ``upload`` counts for. A file is counted once, and stays counted: its parts are no files."""
+        """The amounts that ``upload`` is charged. A file is counted once, and stays counted; parts are not files."""
         charged = charged_bytes(upload)
         is_whole = upload.kind is not Kind.PARTIAL
         if not self.counts_now:
@@ -147,7 +147,7 @@ def subject_of(owner: str, address: str) -> str:
 def parse_subject(text: str) -> str:
     """The subject that ``text`` names, as it is charged: an address of IPv6 is its /64.
 
-    Raises ``ValueError`` with a sentence: it is no subject, or no client can have this name.
+    Raises ``ValueError`` with a sentence: ``text`` is not a subject, or no client can have this name.
     """
     kind, _, name = text.partition(":")
     if kind == "user":

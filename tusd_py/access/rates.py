@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tusd_py.access.bandwidth import Bandwidth
 from tusd_py.access.body_slots import BodySlots
 from tusd_py.access.quota import subject_of
-from tusd_py.contracts.rates import RateCounter
+from tusd_py.contracts.rates import MemoryCounts, RateCounter
 from tusd_py.model.rates import Rate
 from tusd_py.protocol.access_errors import TooManyCreations, TooManyLogins
 
@@ -29,7 +29,34 @@ class CreationRate:
         A creation that is refused counts for neither limit, however often the client repeats it. Only where several
         processes count the last one of an address at the same moment, those that are refused count for their owners.
         """
-        limits = [
+        limits = self._limits(owner, address)
+        for rate, key in limits[:-1]:
+            _refuse_creation(rate, await self.counter.wait_seconds(rate, key))
+        for rate, key in reversed(limits):
+            _refuse_creation(rate, await self.counter.hit(rate, key))
+
+    def count_now(self, owner: str, address: str) -> bool:
+        """Count a creation as ``ensure_allowed`` does, without waiting.
+
+        False: nothing was counted, because a limit is reached or the counts are elsewhere. ``ensure_allowed`` decides.
+        """
+        counts = self.counter.in_memory
+        limits = self._limits(owner, address)
+        if counts is None or any(counts.wait_seconds_now(rate, key) for rate, key in limits):
+            return False
+        for rate, key in limits:
+            counts.hit_now(rate, key)
+        return True
+
+    def take_back(self, owner: str, address: str) -> None:
+        """Forget a creation that ``count_now`` has counted: ``ensure_allowed`` counts it again."""
+        counts = self.counter.in_memory
+        assert counts is not None, "count_now has counted"
+        for rate, key in self._limits(owner, address):
+            counts.take_back(rate, key)
+
+    def _limits(self, owner: str, address: str) -> list[tuple[Rate, str]]:
+        return [
             (Rate(amount), f"create {name}")
             for amount, name in (
                 (self.per_address, f"from {address}" if address else ""),
@@ -38,10 +65,6 @@ class CreationRate:
             # Clients without an address cannot be told apart: a limit for each of them does not apply.
             if amount and name
         ]
-        for rate, key in limits[:-1]:
-            _refuse_creation(rate, await self.counter.wait_seconds(rate, key))
-        for rate, key in reversed(limits):
-            _refuse_creation(rate, await self.counter.hit(rate, key))
 
 
 def _refuse_creation(rate: Rate, seconds: float) -> None:
@@ -103,6 +126,10 @@ class LazyCounter:
     def __init__(self, make: Callable[[], RateCounter]) -> None:
         self._make = make
         self._made: RateCounter | None = None
+
+    @property
+    def in_memory(self) -> MemoryCounts | None:
+        return self._counter.in_memory
 
     async def hit(self, rate: Rate, key: str) -> float:
         return await self._counter.hit(rate, key)

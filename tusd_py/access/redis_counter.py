@@ -64,6 +64,11 @@ class RedisCounter:
         self._warn_at = 0.0
         self._is_away = False
 
+    @property
+    def in_memory(self) -> None:
+        """The counts are in Redis."""
+        return None
+
     async def hit(self, rate: Rate, key: str) -> float:
         return await self._ask(lambda: self._hit(rate, key), lambda: self._local.hit(rate, key))
 

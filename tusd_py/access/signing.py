@@ -1,4 +1,4 @@
-"""Signs what this server hands out and takes back: tokens of accounts, links and codes. HMAC-SHA256 with a key id.
+"""Signs and verifies the tokens of accounts, links and codes, by HMAC-SHA256 with a key id.
 
 A signed text is ``KEY-ID.PAYLOAD.SIGNATURE``, the last two in URL-safe base64. Each purpose has a key of its own,
 derived from the secret, so that what was signed for one purpose is never accepted for another.
@@ -56,7 +56,7 @@ class TokenSigner:
         return self._signature(self._first, purpose, payload)
 
     def digests(self, purpose: str, payload: bytes) -> list[bytes]:
-        """What ``digest`` has returned for ``payload`` with each secret that is in use, the first one first."""
+        """The ``digest`` of ``payload`` with each secret that is in use, the first one first."""
         return [self._signature(each, purpose, payload) for each in self._secrets]
 
     def is_digest(self, purpose: str, payload: bytes, digest: bytes) -> bool:

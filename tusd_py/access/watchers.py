@@ -1,4 +1,4 @@
-"""How many clients may watch access codes at once, counted for each address in the memory of one process."""
+"""Limits the clients that watch access codes at once, by address, in the memory of one process."""
 
 from __future__ import annotations
 

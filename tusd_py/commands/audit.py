@@ -1,4 +1,4 @@
-"""``tusd-py audit list | verify``: who did what, and whether the log is complete and unchanged."""
+"""``tusd-py audit list | verify``: prints entries of the audit log, and verifies that it is complete and unchanged."""
 
 from __future__ import annotations
 
@@ -134,8 +134,15 @@ def _line(recorded: RecordedEntry) -> str:
     from tusd_py.views import format_time
 
     entry = recorded.entry
-    who = f"{entry.subject or '-'} ({entry.method})"
-    parts = [f"{recorded.number:>8}", str(format_time(entry.at)), who, entry.verb, entry.kind, entry.object_id or "-"]
+    actor = f"{entry.subject or '-'} ({entry.method})"
+    parts = [
+        f"{recorded.number:>8}",
+        str(format_time(entry.at)),
+        actor,
+        entry.verb,
+        entry.kind,
+        entry.object_id or "-",
+    ]
     parts += [entry.outcome, entry.address or "-", entry.reason]
     return printable("  ".join(parts).rstrip())
 

@@ -1,4 +1,4 @@
-"""Whether the server and its worker could start with some settings. Nothing here changes anything."""
+"""The checks of ``tusd-py check``: whether the server and its worker could start. They change nothing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Check:
 
 
 def warning(sentence: str) -> Check:
-    """What an operator should know or may want to change."""
+    """A check that passed, with advice for the operator."""
     return Check(True, sentence, is_warning=True)
 
 

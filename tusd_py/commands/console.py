@@ -77,7 +77,7 @@ def choices(flag: str, texts: Sequence[str], members: Iterable[E]) -> list[E]:
 
 
 def row_limit(text: str, flag: str = "--limit") -> int:
-    """How many rows to list. Exits with a sentence if ``text`` is no number from 1 to ``_ROWS_MAX``."""
+    """How many rows to list. Exits with a sentence if ``text`` is not a number from 1 to ``_ROWS_MAX``."""
     if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= _ROWS_MAX):
         fail([f"{flag} is {text!r}; it must be a whole number from 1 to {_ROWS_MAX}"])
     return int(text)

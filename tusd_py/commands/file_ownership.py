@@ -1,4 +1,4 @@
-"""Writing to the data directory: what commands create as root belongs to its owner, and check tries to write."""
+"""The owner of files in the data directory: commands that root runs keep it, and ``check`` tries to write."""
 
 from __future__ import annotations
 

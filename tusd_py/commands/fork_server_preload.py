@@ -1,4 +1,4 @@
-"""Imported by the template: the process that server processes are forked from, which share its memory.
+"""Imported by the fork server, from which the server processes are forked: they share its memory.
 
 It runs nothing, opens nothing and starts no thread: a fork would copy what other threads do half-way.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with the programs in ``hooks.executables_dir``: those that never run, or that cannot."""
+"""Finds programs in ``hooks.executables_dir`` that never run or cannot be run."""
 
 from __future__ import annotations
 

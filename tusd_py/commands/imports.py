@@ -103,7 +103,7 @@ def import_tusd(
 
 
 def _source(settings: Settings, source: str, endpoint: str) -> TusdDirectory | TusdBucket:
-    """What ``source`` names. Ends the program if it names nothing that could be read."""
+    """The directory or the bucket that ``source`` names. Exits with a sentence if it cannot be read."""
     from tusd_py.imports.tusd_directory import TusdDirectory
 
     if "://" not in source:
@@ -148,7 +148,7 @@ async def _import(settings: Settings, source: TusdDirectory | TusdBucket, task: 
 
 
 class _Import:
-    """What the flags ask for."""
+    """An import with the options of the command."""
 
     def __init__(self, owner: str, dry_run: bool, unfinished: bool, remove: bool, as_json: bool) -> None:
         self.as_json = as_json

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-#: The largest first; a size of 1,500 MB is no whole number of GB.
+#: The largest first; 1,500 MB is not a whole number of GB.
 _UNITS = (("TB", 1000**4), ("GB", 1000**3), ("MB", 1000**2), ("kB", 1000))
 
 

@@ -193,7 +193,7 @@ def _run_processes(
         supervisor = Supervisor(
             settings.server.processes,
             partial(run_process, settings, listeners, numbers, reloader.load),
-            template=ForkServer("tusd_py.commands.fork_server_preload", Path(settings.storage.data_dir)),
+            fork_server=ForkServer("tusd_py.commands.fork_server_preload", Path(settings.storage.data_dir)),
             grace_seconds=settings.server.shutdown_timeout_seconds,
             on_ready=announce,
             on_exit=on_exit,

@@ -1,4 +1,4 @@
-"""What a running server does on SIGHUP, and before ``tusd-py reload`` replaces its program."""
+"""Reads the settings again in a running server: on SIGHUP, and before ``tusd-py reload`` replaces its program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of settings as TOML, for screens: nothing that is confidential, and of tables only what was set."""
+"""Formats values of settings as TOML for the terminal, without secrets; of tables only the values that were set."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def _password(settings: Settings, from_stdin: bool) -> str:
     from tusd_py.commands.database import exiting_on_problems
     from tusd_py.commands.startup import require_database
 
-    # A problem with the database is told before the password is typed.
+    # A problem with the database is reported before the password is typed.
     with exiting_on_problems(settings):
         require_database(settings)
     if from_stdin:

@@ -1,1 +1,1 @@
-"""What the use cases need of backends and servers, as typing protocols, with the exceptions that they may raise."""
+"""The contracts between the use cases and the backends, as typing protocols with the exceptions that they raise."""

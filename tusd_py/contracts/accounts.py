@@ -99,5 +99,5 @@ class ApiKeys(Protocol):
         ...
 
     async def used(self, key_id: str, now: datetime) -> None:
-        """Note that the key was used."""
+        """Record ``now`` as the time of the last use of the key."""
         ...

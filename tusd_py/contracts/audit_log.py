@@ -27,7 +27,7 @@ class AuditLog(Protocol):
         ...
 
     async def search(self, matching: AuditFilter, *, before: int | None = None, limit: int) -> AuditPage:
-        """The same, page by page: each examines a bounded number of entries, and may have fewer than ``limit``."""
+        """As ``list_entries``, but each call examines a bounded number of entries: a page may have fewer rows."""
         ...
 
     async def page(self, after: int, limit: int) -> list[RecordedEntry]:
@@ -54,7 +54,7 @@ class AuditLog(Protocol):
         ...
 
     async def erase(self, subject: str, pseudonym: str, record: AuditEntry) -> int:
-        """Put ``pseudonym`` in place of ``subject``, wherever it is the subject or the object of an entry.
+        """Replace ``subject`` by ``pseudonym`` wherever it is the subject or the object of an entry.
 
         Also empties the addresses of the entries of that subject, and appends ``record`` before and, with the number of
         changed entries as its reason, after that. The chain remains valid. Returns the number of changed entries.

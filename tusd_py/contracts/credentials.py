@@ -17,10 +17,14 @@ class TokenVerifier(Protocol):
         """
         ...
 
+    def recall(self, token: bytes) -> Principal | None:
+        """The principal of a token that was verified before, if it still counts; ``None`` if ``verify`` has to look."""
+        ...
+
 
 class CredentialCheck(Protocol):
-    """Whether credentials of one kind have been revoked since a request began."""
+    """Checks whether credentials of one kind were revoked while a request ran."""
 
     async def is_valid(self, credential: str) -> bool:
-        """Whether ``credential``, that of a principal, still counts, however long ago it expired."""
+        """Whether ``Principal.credential`` was not revoked; its expiry does not matter."""
         ...

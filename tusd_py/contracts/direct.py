@@ -1,4 +1,4 @@
-"""What backends offer for a request without a task: calls that report their end to a callback, on the event loop.
+"""The contracts of direct requests, which run without a task: calls that report to a callback on the event loop.
 
 A task and the futures that it waits for cost a small request more than the database does. Backends without these
 methods are used by tasks only.

@@ -1,4 +1,4 @@
-"""The contract of what lets clients download from the object store itself instead of through this server."""
+"""The contract of download URLs: clients download from the object store itself instead of through this server."""
 
 from __future__ import annotations
 

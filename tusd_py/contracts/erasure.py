@@ -1,4 +1,4 @@
-"""The contract of erasing what is recorded about an owner."""
+"""The contract of erasure: deletes or replaces what is recorded about an owner."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PersonalData(Protocol):
         ...
 
     async def erase(self, owner: str, pseudonym: str) -> Erased:
-        """Put ``pseudonym`` in place of ``owner`` in records and quotas, and delete the rest.
+        """Replace ``owner`` by ``pseudonym`` in records and quotas, and delete the rest.
 
         The rest is metadata, limits, links, codes and events. Of uploads that have not ended, and of events that are
         still to be delivered, nothing is erased.

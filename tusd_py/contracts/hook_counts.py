@@ -1,4 +1,4 @@
-"""The contract of hook counts: how often workers have told receivers of events, and failed to."""
+"""The contract of hook counts: how often workers delivered each ``post-`` hook, and failed to."""
 
 from __future__ import annotations
 

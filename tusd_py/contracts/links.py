@@ -45,11 +45,11 @@ class Links(Protocol):
         ...
 
     async def ended(self, now: datetime, limit: int) -> list[Link]:
-        """Links that have ended and are not settled."""
+        """Links that have ended and whose work after the end (``settle``) is not done."""
         ...
 
     async def settle(self, link_id: str, now: datetime) -> None:
-        """Note that nothing is left to do after the end of the link."""
+        """Record that the work after the end of the link is done."""
         ...
 
     async def prune(self, before: datetime, limit: int) -> int:

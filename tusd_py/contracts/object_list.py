@@ -12,7 +12,7 @@ from tusd_py.model.upload import Upload
 
 
 class ObjectKind(StrEnum):
-    """What an object is."""
+    """The kind of an object in the bucket."""
 
     OBJECT = "object"  # all bytes of an upload
     TAIL = "tail"  # the last bytes of an unfinished upload
@@ -44,5 +44,5 @@ class ObjectList(Protocol):
         ...
 
     async def remove_object(self, stored: StoredObject) -> None:
-        """Remove it, with all parts. It is no error if it is gone. Raises ``StoreUnavailable``."""
+        """Remove it, with all parts. Removing one that is gone is not an error. Raises ``StoreUnavailable``."""
         ...

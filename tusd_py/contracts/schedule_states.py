@@ -1,4 +1,4 @@
-"""The contract of what is recorded of schedules, so that each run takes place once among all processes and machines."""
+"""The contract of schedule states, by which each run takes place once among all processes and machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of the signing key that the database keeps where the settings have none."""
+"""The contract of signing keys: the secret in the database, for servers without one in the settings."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Store(Protocol):
         """Prepare for ``upload`` and return the state to keep in its record. May do nothing until bytes arrive.
 
         Raises ``PathTaken``, ``StoreFull`` or ``StoreUnavailable``; nothing of ``upload`` is left then. Repeating the
-        call for the same upload, after a crash, is no error.
+        call for the same upload, after a crash, is not an error.
         """
         ...
 

@@ -37,7 +37,7 @@ class Part:
 
 @frozen()
 class Stored:
-    """What the bucket has of one upload. ``rest`` is ``.part``: bytes behind the parts, too few for one.
+    """The stored bytes of one upload. ``rest`` is ``.part``: bytes behind the parts, too few for one.
 
     ``multipart_id`` is empty if the parts are one object already, of ``whole_bytes`` bytes.
     """
@@ -169,7 +169,7 @@ class TusdBucket:
         return TusdObjects(self, info, info_key, await self.stored(info, info_key), found["LastModified"])
 
     async def stored(self, info: TusdInfo, info_key: str) -> Stored:
-        """What there is of the upload. Raises ``InfoInvalid`` if there is neither an object nor a multipart upload."""
+        """The stored bytes of the upload. Raises ``InfoInvalid`` without an object and a multipart upload."""
         key = _content_key(info_key)
         whole_bytes, etag = await _size_and_etag(self.client, key)
         if etag and whole_bytes == info.length:

@@ -1,4 +1,4 @@
-"""What tusd keeps beside the bytes of each upload: ``<id>.info``, one JSON object."""
+"""Reads the description that tusd keeps beside the bytes of each upload: ``<id>.info``, one JSON object."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class InfoInvalid(Exception):
 
 @frozen()
 class TusdInfo:
-    """What tusd knows of an upload. ``length`` is ``None`` while it is deferred; ``path`` is that of its bytes.
+    """The description of one upload. ``length`` is ``None`` while it is deferred; ``path`` is that of its bytes.
 
-    ``tusd_id`` is what its URL ends with; ``id`` differs from it if that is no valid id here. ``parts`` are ids of
+    ``tusd_id`` is what its URL ends with; ``id`` differs from it if that is not a valid id here. ``parts`` are ids of
     tusd. ``path`` is as tusd wrote it, empty in files of old versions and in buckets.
     """
 

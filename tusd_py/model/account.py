@@ -31,7 +31,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountChanges:
-    """What an administrator changes of an account; ``None`` leaves a value as it is."""
+    """The changes of an administrator to an account; ``None`` leaves a value as it is."""
 
     password_hash: str | None = None
     roles: frozenset[Role] | None = None

@@ -1,4 +1,4 @@
-"""Entries of the audit log: who did what to which object, when, from where, and with what outcome. Values only."""
+"""Entries of the audit log: subject, act, object, time, address and outcome. Values only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tusd_py.model.principal import Principal
 
 
 class AuditKind(StrEnum):
-    """What kind of object an act was about."""
+    """The kind of the object of an act."""
 
     UPLOAD = "upload"
     ACCOUNT = "account"
@@ -28,14 +28,14 @@ class AuditKind(StrEnum):
 
 
 class AuditOutcome(StrEnum):
-    """What became of an act."""
+    """The outcome of an act."""
 
     DONE = "done"
     REFUSED = "refused"
     FAILED = "failed"
 
 
-#: How entries name what is no request of a client, in place of the method of authentication.
+#: In entries about the server's own work: stands for the method of authentication.
 BY_SERVER = "server"
 BY_COMMAND = "command"
 
@@ -54,7 +54,7 @@ class AuditActor:
         return cls(address=address) if principal is None else cls(principal.subject, principal.method, address)
 
 
-#: What the server does by itself, such as expiring an upload.
+#: The actor of acts of the server itself, such as expiring an upload.
 SERVER_ACTOR = AuditActor(method=BY_SERVER)
 
 

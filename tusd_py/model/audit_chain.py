@@ -46,7 +46,7 @@ def digest(recorded: RecordedEntry) -> str:
 
 
 def erased_salt(recorded: RecordedEntry, fields: Collection[str]) -> str:
-    """The salt of the entry once these fields are erased: it keeps the digest, and no longer tells their values."""
+    """The salt of the entry once these fields are erased: it keeps the digest, but not their values."""
     commitments = _commitments(recorded.salt, recorded.entry)
     salts = _salts(recorded.salt)
     return ":".join(_COMMITTED + commitments[name] if name in fields else salts[name] for name in _FIELDS)

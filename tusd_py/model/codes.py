@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-#: What ``Upload.grant`` and ``Principal.grant`` begin with if the upload was made with a code.
+#: The prefix of ``Upload.grant`` and ``Principal.grant`` for uploads made with a code.
 CODE_GRANT = "code:"
 #: Letters and digits that people do not confuse when they read or hear them: without 0, O, 1, I and L.
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
@@ -15,7 +15,7 @@ _SEPARATORS = str.maketrans("", "", " -\t\u2010\u2011\u2013")
 #: Longer texts are refused unread.
 _ENTRY_CHARACTERS_MAX = 64
 
-#: So many wrong guesses of one address cost nothing: people mistype.
+#: After this many wrong guesses an address need not wait yet: people mistype.
 FREE_GUESSES = 5
 #: The wait after one more; it doubles with each further one, up to the longest.
 FIRST_WAIT = timedelta(seconds=10)
@@ -70,7 +70,7 @@ class AccessCode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeCharge:
-    """What a change of an upload counts against the limits of the code with which it was made.
+    """The charge of a change of an upload to the limits of the access code with which it was made.
 
     ``is_new`` says that the upload is new, which needs an active code. Saved in the transaction of the change.
     """
@@ -92,7 +92,7 @@ class Guesses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redemption:
-    """What became of an attempt to redeem a code: the code, a wait, or neither if the guess was wrong."""
+    """The result of an attempt to redeem a code: the code, or a wait, or neither if the guess was wrong."""
 
     code: AccessCode | None = None
     wait: timedelta | None = None

@@ -1,4 +1,4 @@
-"""The grammars of what a hook may say of an upload: its id, the path of its bytes, its owner, where it was moved."""
+"""The grammars of the texts that hooks may set: ids, paths of bytes, owners, and paths of moved files."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Job:
 
 @frozen(kw_only=True)
 class Effects:
-    """What is saved in the same transaction as the change of a record."""
+    """The events, jobs, charges and audit entries saved in the transaction that changes a record."""
 
     events: tuple[Event, ...] = ()
     jobs: tuple[NewJob, ...] = ()

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-#: What ``Upload.grant`` and ``Principal.grant`` begin with if a link made the upload.
+#: The prefix of ``Upload.grant`` and ``Principal.grant`` for uploads of a link.
 LINK_GRANT = "link:"
 
 
 class LinkKind(StrEnum):
-    """What the bearer of a link may do."""
+    """The kind of a link: the act that it permits to its bearer."""
 
     UPLOAD = "upload"  # fill one upload
     DOWNLOAD = "download"  # read the bytes of one upload
@@ -28,7 +28,7 @@ class LinkState(StrEnum):
 class Link:
     """One link. Its URL has a signature of ``id``, which is kept nowhere.
 
-    ``owner`` is the subject whose upload it is about, and who may list and revoke the link. ``types`` are the media
+    ``owner`` is the subject whose upload it is about; it may list and revoke the link. ``types`` are the media
     types that an upload may have, ``origins`` the origins of web pages that may use the link; empty allows all.
     """
 

@@ -1,4 +1,4 @@
-"""The principal of a request: on whose behalf the client acts, and what that person or program may do."""
+"""The principal of a request: the person or program for which the client acts, with its roles and limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a principal is to this server; ``access.policy`` says what each role may do."""
+    """The role of a principal; ``access.policy`` has the permissions of each."""
 
     ADMIN = "admin"
     MODERATOR = "moderator"
@@ -25,7 +25,7 @@ ASSIGNABLE_ROLES = (Role.ADMIN, Role.MODERATOR, Role.UPLOADER, Role.VIEWER)
 
 
 class Verb(StrEnum):
-    """What a request does."""
+    """The act that a request needs permission for."""
 
     CREATE = "create"
     APPEND = "append"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tusd_py.model.frozen import frozen
 
-#: The period of what exists now, which no day and no month resets.
+#: The period of quotas of what exists now, which no day and no month resets.
 NOW = "now"
 
 
@@ -70,7 +70,7 @@ assert list(QuotaLimits._fields) == [quota.value for quota in Quota]
 
 
 class QuotaAmounts(NamedTuple):
-    """What one upload counts for."""
+    """The amounts that one upload is charged."""
 
     bytes: int = 0  # of its day and month
     files: int = 0  # of its day and month
@@ -80,7 +80,7 @@ class QuotaAmounts(NamedTuple):
 
 @frozen(kw_only=True)
 class QuotaCharge:
-    """What an upload is charged from a change of its record on, saved in the transaction of that change.
+    """The charge of an upload after a change of its record, saved in the transaction of that change.
 
     ``amounts`` replace the earlier charge of the upload, so that a repetition changes nothing. A final upload is
     charged what it has beyond its parts, whose charges it takes over. ``subject`` and ``periods`` are those of a new
@@ -115,7 +115,7 @@ class ExhaustedQuota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaUsage:
-    """What a subject has used of one quota; ``reserved`` is the part of it whose uploads are not settled."""
+    """The use of one quota by a subject; ``reserved`` is the part of it whose uploads are not settled."""
 
     quota: Quota
     period: str

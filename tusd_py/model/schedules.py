@@ -1,4 +1,4 @@
-"""Schedules: when recurring work is due, and what became of its last run. Values only."""
+"""Schedules: the due times of recurring work and the outcome of its last run. Values only."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def parse_timing(text: str) -> Timing:
 
 
 class RunOutcome(StrEnum):
-    """What became of the last run of a schedule."""
+    """The outcome of the last run of a schedule."""
 
     NEVER = "never"
     RUNNING = "running"

@@ -1,4 +1,4 @@
-"""What is wrong with a TLS connection, for the operator, from the texts of OpenSSL, libpq and servers. Pure."""
+"""Sentences for operators about failed TLS connections, from the texts of OpenSSL, libpq and servers. Pure."""
 
 from __future__ import annotations
 

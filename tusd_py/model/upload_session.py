@@ -13,7 +13,7 @@ CHUNKS_MAX = 10_000
 
 
 class SessionStatus(StrEnum):
-    """What a client may do next."""
+    """The status of a session, from which a client sees what it may do next."""
 
     OPEN = "open"  # chunks are missing, or it has not been finalised
     ASSEMBLING = "assembling"  # the chunks are being put together

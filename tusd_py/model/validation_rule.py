@@ -11,7 +11,7 @@ class ValidationRule:
     """The conditions that select an upload, and the requirements for the uploads that meet all of them.
 
     Patterns are shell patterns (``*``, ``?``, ``[...]``) and ignore case; of a list, one pattern must match. An empty
-    value is no condition and no requirement; neither is a size of 0.
+    value, or a size of 0, is neither a condition nor a requirement.
     """
 
     name: str = ""

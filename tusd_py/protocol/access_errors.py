@@ -123,7 +123,7 @@ class LinkInUse(TusError):
 
 
 class CodeUnknown(TusError):
-    """What a person has entered is no active access code."""
+    """The text that a person has entered is not an active access code."""
 
     status = 404
     code = "ERR_CODE_UNKNOWN"

@@ -1,4 +1,4 @@
-"""What the end of a request's body means for its upload: the new offset and length, completion, the error. Pure."""
+"""Decides what the end of a body changes: the offset and length of the upload, its completion, the error. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BodyEnd(NamedTuple):
 
 
 class Raises(Enum):
-    """What the request raises after the record was saved."""
+    """The kind of error that the request raises after the record was saved."""
 
     NOTHING = "nothing"
     CAUSE = "cause"  # the exception behind the outcome
@@ -43,7 +43,7 @@ class Raises(Enum):
 
 
 class Decision(NamedTuple):
-    """What the record becomes, and what is raised after that."""
+    """The new state of the record, and the error that is raised after it was saved."""
 
     offset: int
     length: int | None  # ``None`` declares none

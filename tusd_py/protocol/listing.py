@@ -1,4 +1,4 @@
-"""What lists of uploads are filtered and ordered by. Pure."""
+"""Filters and orders of lists of uploads. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAR = 2**63 - 1
 
 
 class ListedUpload(NamedTuple):
-    """What a list needs of an upload to select it. A tuple, because a page may examine thousands of them."""
+    """The fields of an upload by which lists select it. A tuple: a page may examine thousands of them."""
 
     id: str
     status: str

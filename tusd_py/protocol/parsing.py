@@ -55,7 +55,7 @@ MEDIA_TYPE = "application/offset+octet-stream"
 
 _VERSION = VERSION.encode()
 _MEDIA_TYPE = MEDIA_TYPE.encode()
-#: A creation with one of these is not ordinary: another method or protocol, a checksum, a part, a deferred length.
+#: A request with one of these is not ordinary: another method or protocol, a checksum, a part, a deferred length.
 _UNUSUAL = frozenset(
     {
         b"content-encoding",
@@ -148,6 +148,16 @@ class Parser:
                 return None
             body = BodyInfo(length=body_length)
         return Create(length=length, metadata_header=metadata_header, body=body)
+
+    def parse_plain_change(self, head: Head) -> Append | Inspect | Terminate | None:
+        """What ``parse`` returns for an ordinary HEAD, PATCH or DELETE of an upload; ``None`` for every other request.
+
+        Raises ``TusError`` as ``parse`` does.
+        """
+        if b"tus-resumable" not in head.headers or head.headers.has_any(_UNUSUAL):
+            return None
+        request = self.parse(head)
+        return request if isinstance(request, Append | Inspect | Terminate) else None
 
     def _upload_methods(self) -> tuple[str, ...]:
         methods = ["HEAD", "PATCH"]

@@ -24,7 +24,7 @@ class Head:
 
 @frozen(kw_only=True)
 class BodyInfo:
-    """What the head says about a body whose bytes are to be stored."""
+    """The properties of a body whose bytes are to be stored, from the head of the request."""
 
     length: int | None  # Content-Length in bytes; None when chunked
     checksum: Checksum | None = None  # the body counts only if it has this digest

@@ -63,7 +63,7 @@ class Response:
 
 @frozen()
 class ResponseContext:
-    """How the client will read the response: ``method`` after the override, ``real_method`` on the request line."""
+    """The methods of the request: ``method`` after the override, ``real_method`` on the request line."""
 
     method: str
     real_method: str

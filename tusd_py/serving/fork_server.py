@@ -1,7 +1,7 @@
-"""The template: a process that has imported everything, from which server processes are forked.
+"""The fork server of multiprocessing: a process that has imported everything, and forks the server processes.
 
-It is multiprocessing's fork server. The processes share its memory and start at once. The parent itself cannot be
-forked: it has threads, and a fork copies what other threads do half-way.
+The server processes share its memory and start at once. The parent itself cannot be forked: it has threads, and a fork
+copies what other threads do half-way.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _PROBE = "listener-12345678"
 
 
 class ForkServer:
-    """Starts processes of ``context``, on Linux from a template that has imported the module ``module``.
+    """Starts processes of ``context``, on Linux from a fork server that has imported the module ``module``.
 
-    The template listens on a socket in the directory of temporary files, or else in ``directory``. Where neither can
-    have one, and elsewhere than on Linux, each process is a new interpreter.
+    The fork server listens on a socket in the directory of temporary files, or else in ``directory``. Where neither can
+    have one, and on other systems than Linux, each process is a new interpreter.
     """
 
     def __init__(self, module: str, directory: Path) -> None:
@@ -36,7 +36,7 @@ class ForkServer:
             self.context.set_forkserver_preload([module])
 
     def start(self, process: BaseProcess) -> None:
-        """Start a process of ``context``; the first one also starts the template."""
+        """Start a process of ``context``; the first one also starts the fork server."""
         before = tempfile.tempdir
         tempfile.tempdir = self._folder or before
         try:

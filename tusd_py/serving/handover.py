@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-#: Tells the new program what it inherits. It is no setting, so it has not their prefix.
+#: Names the sockets that the new program inherits. It is not a setting and lacks their prefix.
 VARIABLE = "_TUSD_PY_HANDOVER"
 
 

@@ -28,8 +28,8 @@ _CLOSING_SECONDS = 5.0
 EXIT_STOPPED, EXIT_KILLED = 0, 1
 #: A terminal sends these to every process of the group; a new process must not end by them before it handles them.
 _HELD_BACK = {signal.SIGINT, signal.SIGHUP, signal.SIGUSR2}
-#: Blocked where a process is started. The template keeps them blocked: were it to end by one, the server processes that
-#: it has started would seem to have exited.
+#: Blocked where a process is started. The fork server keeps them blocked: if it ended by one, the server processes
+#: that it has started would seem to have exited.
 _BLOCKED = {*_HELD_BACK, signal.SIGTERM}
 
 
@@ -54,7 +54,7 @@ class Supervisor:
     ``target(report, slot)`` must be picklable. Slots are numbers from 0 to ``count - 1``; no two running processes have
     the same one.
 
-    ``template`` starts them.
+    ``fork_server`` starts them.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Supervisor:
         count: int,
         target: Callable[[Connection, int], None],
         *,
-        template: ForkServer,
+        fork_server: ForkServer,
         grace_seconds: float,
         on_ready: Callable[[], None],
         on_exit: Callable[[int, int], None],
@@ -72,7 +72,7 @@ class Supervisor:
     ) -> None:
         self._count = count
         self._target = target
-        self._template = template
+        self._fork_server = fork_server
         self._grace_seconds = grace_seconds
         self._on_ready = on_ready
         self._on_exit = on_exit
@@ -102,24 +102,24 @@ class Supervisor:
                     child.process.kill()
                     child.process.join()
                 if self.restarts:
-                    self._template.discard()
+                    self._fork_server.discard()
 
     def _start_missing(self) -> None:
         while len(self._processes) < self._count and self._clock() >= self._restart_at:
             self._processes.append(self._start())
 
     def _start(self) -> ServerProcess:
-        ours, theirs = self._template.context.Pipe()
+        ours, theirs = self._fork_server.context.Pipe()
         slot = min(set(range(self._count)) - {child.slot for child in self._processes})
         arguments = (self._target, theirs, slot)
-        process: BaseProcess = self._template.context.Process(target=run_target, args=arguments)
+        process: BaseProcess = self._fork_server.context.Process(target=run_target, args=arguments)
         # The first start would run this while the signals are blocked, and it unblocks SIGINT at its end.
         resource_tracker.ensure_running()
         # Ctrl-C in a terminal sends SIGINT to every process of the group. The child inherits the blocked signal until
         # it ignores it in run_target.
         signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         try:
-            self._template.start(process)
+            self._fork_server.start(process)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
         theirs.close()
@@ -166,7 +166,7 @@ class Supervisor:
         assert child.process.pid is not None
         self._processes.remove(child)
         if _still_runs(child):
-            # The template was killed, so that nothing reports the exit. No second process may have the same slot.
+            # The fork server was killed, so that nothing reports the exit. No second process may have the same slot.
             with suppress(ProcessLookupError):
                 os.kill(child.process.pid, signal.SIGKILL)
             wait([child.report], _CLOSING_SECONDS)  # its end of the pipe is closed when it has ended

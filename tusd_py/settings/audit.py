@@ -8,7 +8,7 @@ from tusd_py.settings.values import Bool, Confidential, Count, Expects, Seconds,
 
 
 class AuditSettings(Section):
-    """The record of who did what."""
+    """The audit log, which records what users do."""
 
     enabled: Bool = False
     addresses: Annotated[Literal["full", "network", "none"], Expects('"full", "network" or "none"')] = "full"

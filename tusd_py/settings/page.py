@@ -24,7 +24,7 @@ def check_colour(value: str) -> str:
 
 
 def check_logo(value: str) -> str:
-    """The path of a picture. A URL would tell another server of each visitor, and open the page's policy to it."""
+    """The path of a picture. A URL would reveal visitors to another server and weaken the page's policy."""
     if value and ("://" in value or PurePath(value).suffix.lower() not in _LOGO_EXTENSIONS):
         raise ValueError(_LOGO)
     return value

@@ -215,7 +215,7 @@ class Settings(Section):
     def database_path(self) -> str | None:
         """The path of the SQLite database; ``None`` if records are in memory or in PostgreSQL.
 
-        The path of the data directory is no part of a URL: its characters stand for themselves.
+        The path of the data directory is not part of a URL, so it is not percent-encoded.
         """
         url = self.records.url
         if not url:

@@ -1,4 +1,4 @@
-"""Removes objects that no record names, also of uploads that have a record: attempts that were given up.
+"""Removes objects that no record names, also of uploads that have a record: the rest of abandoned attempts.
 
 A server that was killed or paused leaves them: the multipart upload of a request that another server has repeated, a
 tail whose deletion failed, the object of a completion that was not recorded.

@@ -11,7 +11,7 @@ from tusd_py.uploads.ports import Ports
 
 
 class AlreadyRecorded(Exception):
-    """An upload with this id is recorded here, living or ended."""
+    """An upload with this id is recorded here; it may have ended."""
 
 
 class ContentChanged(Exception):

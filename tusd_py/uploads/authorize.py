@@ -43,6 +43,31 @@ async def authorize(ports: Ports, request: Request, caller: Caller) -> Caller:
         raise
 
 
+def permits_as_it_is(
+    ports: Ports, access: AccessPolicy, principal: Principal, verb: Verb, upload: Upload | None = None
+) -> bool:
+    """Whether ``authorize`` returns the caller of such a request as it is, if there is no hook ``authorize``.
+
+    ``upload`` is ``None`` for a creation. False: ``authorize`` refuses the request, lets it only read, or makes
+    ``principal`` the owner.
+    """
+    if principal.is_anonymous and not access.allows_anonymous:
+        return False
+    if upload is None:
+        return access.permits(principal, verb)
+    return (
+        access.permits(principal, verb, upload)
+        and (verb is Verb.APPEND or access.permits(principal, Verb.APPEND, upload))
+        and not access.may_claim(principal, verb, upload, ports.clock())
+    )
+
+
+def is_revocable(ports: Ports, principal: Principal | None) -> bool:
+    """Whether the credentials of a request have to be looked at once more before its upload completes."""
+    access = ports.access_ports
+    return principal is not None and access is not None and principal.method in access.checks
+
+
 def record_refusal(ports: Ports, request: Request, caller: Caller, refused: TusError) -> None:
     """Record a request that was refused because of its credentials, if the audit log is on."""
     if ports.audit is not None and (verb := _VERBS.get(type(request))) is not None:

@@ -11,16 +11,17 @@ import logging
 from collections.abc import Callable, Sequence
 
 from tusd_py.contracts.direct import DirectDeletion, DirectLock, DirectLocker, DirectRecordChanges, DirectStore
-from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.ids import is_generated_id
+from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
 from tusd_py.protocol.outcomes import Appended, Inspected, Terminated
 from tusd_py.protocol.requests import Append, Inspect, Terminate
+from tusd_py.uploads.authorize import is_revocable, permits_as_it_is
 from tusd_py.uploads.body.sniffer import sniffer_for
 from tusd_py.uploads.commit import Cause, effects_of
-from tusd_py.uploads.create_directly import concerned_parts
+from tusd_py.uploads.create_directly import concerned_parts, direct_caller
 from tusd_py.uploads.locking import may_be_ahead_of_bytes
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed, needs_finish
@@ -36,6 +37,14 @@ _HOOKS = (
     Hook.PRE_TERMINATE,
     Hook.POST_TERMINATE,
 )
+
+_VERBS: dict[type[Append | Inspect | Terminate], Verb] = {
+    Append: Verb.APPEND,
+    Inspect: Verb.INSPECT,
+    Terminate: Verb.TERMINATE,
+}
+#: How many uploads are remembered with the principal that may write to them.
+WRITERS_MAX = 10_000
 
 #: The requests that can be direct.
 DirectRequest = Append | Inspect | Terminate
@@ -73,31 +82,66 @@ class DirectChanges:
         self.records = records
         self.store = store
         self.deletion = deletion
-        self._locker = locker
+        self.locker = locker
+        self.writers = _Writers()
 
     def begin(
-        self, request: DirectRequest, pieces: Sequence[bytes], client: str, request_id: str, on_outcome: OnOutcome
+        self,
+        request: DirectRequest,
+        pieces: Sequence[bytes],
+        client: str,
+        principal: Principal | None,
+        request_id: str,
+        on_outcome: OnOutcome,
     ) -> bool:
         """Begin ``request`` with a body of ``pieces``, and return whether that was possible.
 
-        False: nothing has been done, and the use case has to answer the request. Raises ``LocksUnavailable`` or
-        ``RecordsUnavailable``, which it would raise as well.
+        ``principal`` is ``None`` while access control is off. False: nothing has been done, and the use case has to
+        answer the request. Raises ``LocksUnavailable`` or ``RecordsUnavailable``, which it would raise as well.
         """
         size = sum(map(len, pieces))
-        if not _is_plain(request, size):
+        if not _is_plain(request, size) or (size and not self._may_bring_bytes(principal)):
             return False
-        lock = self._locker.try_acquire_now(request.upload_id)
-        if lock is None:
+        change = _Change(self, request, pieces, size, client, principal, request_id, on_outcome)
+        if principal is not None and not self.writers.has(request.upload_id, principal):
+            # No lock is requested for a client that may not write.
+            self.records.begin_find(request.upload_id, change.on_seen)
+        elif not change.lock():
             return False
-        change = _Change(self, lock, request, pieces, size, client, request_id, on_outcome)
-        try:
-            self.records.begin_find(request.upload_id, change.on_found)
-        except BaseException:
-            lock.release_now()
-            raise
+        else:
+            try:
+                self.records.begin_find(request.upload_id, change.on_found)
+            except BaseException:
+                change.unlock()
+                raise
         # The server that stops waits for its requests, but not for one whose client is gone before a task answers it.
         self.ports.background.begin()
         return True
+
+    def _may_bring_bytes(self, principal: Principal | None) -> bool:
+        """Whether a body needs to wait for no other one, and its type needs no look."""
+        rates = self.ports.rates
+        may_wait = rates.bodies is not None or rates.bandwidth is not None
+        return not may_wait and (principal is None or principal.limits.types is None)
+
+
+class _Writers:
+    """Which principal may write to an upload, for those that this process has seen last.
+
+    It decides only whether the lock may be requested before the record is read, which decides on the request.
+    """
+
+    def __init__(self) -> None:
+        self._principals: dict[str, Principal] = {}
+
+    def has(self, upload_id: str, principal: Principal) -> bool:
+        return self._principals.get(upload_id) == principal
+
+    def add(self, upload_id: str, principal: Principal) -> None:
+        self._principals.pop(upload_id, None)
+        self._principals[upload_id] = principal
+        if len(self._principals) > WRITERS_MAX:
+            del self._principals[next(iter(self._principals))]
 
 
 def _is_plain(request: DirectRequest, size: int) -> bool:
@@ -120,7 +164,7 @@ class _Unusual(Exception):
 
 
 class _Change:
-    """One request that holds the lock of its upload. Its callbacks do not raise."""
+    """One request for an upload, which it locks. Its callbacks do not raise."""
 
     __slots__ = (
         "_after",
@@ -129,6 +173,7 @@ class _Change:
         "_lock",
         "_on_outcome",
         "_pieces",
+        "_principal",
         "_request",
         "_request_id",
         "_size",
@@ -138,24 +183,51 @@ class _Change:
     def __init__(
         self,
         begun: DirectChanges,
-        lock: DirectLock,
         request: DirectRequest,
         pieces: Sequence[bytes],
         size: int,
         client: str,
+        principal: Principal | None,
         request_id: str,
         on_outcome: OnOutcome,
     ) -> None:
         self._begun = begun
-        self._lock = lock
+        self._lock: DirectLock | None = None
         self._request = request
         self._pieces = pieces
         self._size = size
         self._client = client
+        self._principal = principal
         self._request_id = request_id
         self._on_outcome = on_outcome
         self._upload: Upload  # as recorded
         self._after: Upload  # as it is being recorded
+
+    def lock(self) -> bool:
+        """Lock the upload, if it is not locked; return whether it was possible."""
+        self._lock = self._begun.locker.try_acquire_now(self._request.upload_id)
+        return self._lock is not None
+
+    def unlock(self) -> None:
+        """Release the lock, if it was acquired."""
+        if self._lock is not None:
+            self._lock.release_now()
+            self._lock = None
+
+    def on_seen(self, upload: Upload | None, failure: BaseException | None) -> None:
+        """Lock the upload if the client may write to it, and read it again: another request may have changed it."""
+        begun, principal = self._begun, self._principal
+        if failure is not None:
+            self._give_up(failure)
+            return
+        try:
+            assert principal is not None, "without access control the lock comes first"
+            if upload is None or not self._is_permitted(upload) or not self.lock():
+                raise _Unusual
+            begun.writers.add(upload.id, principal)
+            begun.records.begin_find(upload.id, self.on_found)
+        except Exception as refusal:  # noqa: BLE001 - the outermost handler, as below
+            self._give_up(refusal)
 
     def on_found(self, upload: Upload | None, failure: BaseException | None) -> None:
         """Go on with the upload as it is recorded."""
@@ -170,6 +242,8 @@ class _Change:
     def _go_on(self, upload: Upload | None) -> None:
         request, ports = self._request, self._begun.ports
         now = ports.clock()
+        if upload is not None and not self._is_permitted(upload):
+            raise _Unusual
         if isinstance(request, Terminate):
             # Final uploads may need a partial one.
             upload = _ordinary(rules.terminate(upload, now, ()))
@@ -188,10 +262,19 @@ class _Change:
             return
         if upload.is_complete or upload.length is None or sniffer_for(ports, upload) is not None:
             raise _Unusual
-        rules.append(request, upload, ports.policy.limits)
+        if upload.offset + self._size == upload.length and is_revocable(ports, self._principal):
+            raise _Unusual
+        rules.append(request, upload, ports.policy.limits_for(self._principal))
         self._upload = upload
         durable = upload.offset + self._size == upload.length or ports.policy.durable_saves
         self._begun.store.begin_write(upload, self._pieces, self._on_stored, durable=durable)
+
+    def _is_permitted(self, upload: Upload) -> bool:
+        ports, principal = self._begun.ports, self._principal
+        if ports.access is None or principal is None:
+            assert ports.access is None, "access control is on: the web authenticates every request"
+            return True
+        return permits_as_it_is(ports, ports.access, principal, _VERBS[type(self._request)], upload)
 
     def _on_stored(self, failure: BaseException | None) -> None:
         """Record the bytes, which are stored."""
@@ -210,7 +293,7 @@ class _Change:
 
     def _update(self, after: Upload, on_done: Callable[[BaseException | None], None]) -> None:
         begun, before = self._begun, self._upload
-        caller = Caller(remote_address="", method="", target="", headers=[], client=self._client)
+        caller = direct_caller("", self._client, self._principal)
         effects = effects_of(begun.ports, before, after, Cause(caller))
         self._after = begun.records.begin_update(before, after, effects, on_done)
 
@@ -253,7 +336,7 @@ class _Change:
     def _end(self, outcome: DirectOutcome | None, failure: BaseException | None = None) -> None:
         """Release the lock, then report: a task that answers the request after all needs the lock."""
         try:
-            self._lock.release_now()
+            self.unlock()
         except Exception:
             # The outermost handler of this callback, as above.
             log.exception("could not release the lock of upload %s", self._request.upload_id)

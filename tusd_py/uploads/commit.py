@@ -89,7 +89,7 @@ def step_job(upload: Upload, step: str) -> NewJob:
 
 
 def effects_of(ports: Ports, before: Upload | None, after: Upload, cause: Cause = NO_CAUSE) -> Effects:
-    """What is recorded together with a change: events and jobs, charges to a quota, entries of the audit log."""
+    """The effects of a change, recorded with it: events and jobs, charges to a quota, entries of the audit log."""
     events = tuple(_events(ports, before, after, cause)) if ports.policy.subscriptions else ()
     jobs = [job for event in events for job in _delivery_jobs(ports, event)]
     if after.pending_steps and (before is None or before.pending_steps[:1] != after.pending_steps[:1]):

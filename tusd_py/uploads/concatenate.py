@@ -39,7 +39,7 @@ async def concatenate(
     # What is named may be a final upload, also of another owner: its parts do not matter.
     found = await ports.records.find_all(request.parts, with_parts=False)
     if ports.access is not None:
-        # Before the hook, and as for unknown parts, so that neither the response nor its time tells them apart.
+        # Before the hook, and as for unknown parts, so that neither the response nor its time distinguishes them.
         found = [part if part is not None and rules.is_part_of_same(part, final) else None for part in found]
     limits = ports.policy.limits_for(None if cause.caller is None else cause.caller.principal)
     length = rules.concatenate(request, found, ports.clock(), limits)

@@ -11,14 +11,17 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
+from tusd_py.access.policy import AccessPolicy
 from tusd_py.contracts.direct import DirectRecords, DirectStore
-from tusd_py.contracts.records import RecordExists
+from tusd_py.contracts.records import QuotaExhausted, RecordExists
 from tusd_py.model.caller import Caller
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import NO_EFFECTS, Effects
+from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
 from tusd_py.protocol import rules
-from tusd_py.protocol.requests import BodyInfo, Create
+from tusd_py.protocol.requests import Create
+from tusd_py.uploads.authorize import is_revocable, permits_as_it_is
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.body.sniffer import sniffer_for
 from tusd_py.uploads.commit import Cause, effects_of
@@ -32,6 +35,9 @@ log = logging.getLogger(__name__)
 #: needs ``create``: a new one does so until it is named here.
 _UNCONCERNED = frozenset(
     {
+        "access",  # asked here, as the next two
+        "access_ports",
+        "audit",  # written with the record
         "audit_log",  # read only: ``audit`` writes
         "endpoint_states",
         "hook_counts",
@@ -46,6 +52,8 @@ _UNCONCERNED = frozenset(
         "validator",
     }
 )
+#: Of the rates: a creation is counted here, and bodies are left to ``create`` where they may have to wait.
+_UNCONCERNED_RATES = frozenset({"bandwidth", "bodies", "creations"})
 _HOOKS = (
     Hook.AUTHORIZE,
     Hook.PRE_CREATE,
@@ -72,13 +80,21 @@ def direct_creations(ports: Ports) -> DirectCreations | None:
 
 
 def concerned_parts(ports: Ports) -> list[str]:
-    """The names of the optional parts that are there and may concern a creation."""
+    """The names of the optional parts that are there and may concern a creation or a change."""
     return [
         each.name
-        for parts, unconcerned in ((ports, _UNCONCERNED), (ports.rates, frozenset[str]()))
+        for parts, unconcerned in ((ports, _UNCONCERNED), (ports.rates, _UNCONCERNED_RATES))
         for each in fields(parts)
         if each.default is None and each.name not in unconcerned and getattr(parts, each.name) is not None
     ]
+
+
+def direct_caller(method: str, client: str, principal: Principal | None) -> Caller:
+    """The client of a request without a task, as far as what is recorded with a change needs it."""
+    owner = "" if principal is None else principal.subject
+    return Caller(
+        remote_address="", method=method, target="", headers=[], client=client, owner=owner, principal=principal
+    )
 
 
 class DirectCreations:
@@ -90,26 +106,29 @@ class DirectCreations:
         self._store = store
 
     def begin(
-        self, request: Create, pieces: Sequence[bytes], client: str, request_id: str, on_created: OnCreated
+        self,
+        request: Create,
+        pieces: Sequence[bytes],
+        client: str,
+        principal: Principal | None,
+        request_id: str,
+        on_created: OnCreated,
     ) -> bool:
         """Begin to create an upload with a body of ``pieces``, and return whether that was possible.
 
-        False: nothing has been done, and ``create`` has to answer the request. Raises ``TusError`` or ``RecordsError``,
-        which ``create`` would raise as well.
+        ``principal`` is ``None`` while access control is off. False: nothing has been done, and ``create`` has to
+        answer the request. Raises ``TusError`` or ``RecordsError``, which ``create`` would raise as well.
         """
         ports = self._ports
         body, length = request.body, request.length
-        if (
-            request.kind is not Kind.REGULAR
-            or not length
-            or request.is_last is not None
-            or request.length_max is not None
-        ):
-            return False
         size = sum(map(len, pieces))
-        if size if body is None else not _is_plain(body, size):
+        if not length or not _is_plain(request, size):
             return False
-        rules.create(request, ports.policy.limits)
+        if size and not self._may_bring_bytes(principal, size, length):
+            return False
+        if ports.access is not None and not _may_create(ports, ports.access, principal):
+            return False
+        rules.create(request, ports.policy.limits_for(principal))
         if not ports.empty_uploads.is_far_from_limit(client):
             return False
         now = ports.clock()
@@ -117,34 +136,58 @@ class DirectCreations:
             id=ports.new_id(),
             length=length,
             metadata_header=request.metadata_header,
+            owner="" if principal is None else principal.subject,
             created_at=now,
             updated_at=now,
             expires_at=ports.policy.new_expiry(now),
             history=(HistoryEntry(Status.UPLOADING, now),),
         )
-        creation = _Creation(ports, self._records, upload, client, request_id, on_created)
-        if body is None:
-            self._records.begin_insert(upload, creation.effects(upload), creation.on_inserted)
-        elif sniffer_for(ports, upload) is not None:
+        if body is not None and sniffer_for(ports, upload) is not None:
             return False
-        else:
-            creation.stored_bytes = size
-            durable = size == length or ports.policy.durable_saves
-            self._store.begin_write(upload, pieces, creation.on_stored, durable=durable)
+        creation = _Creation(ports, self._records, upload, client, principal, request_id, on_created)
+        if not creation.count():
+            return False
+        try:
+            if body is None:
+                self._records.begin_insert(upload, creation.effects(upload), creation.on_inserted)
+            else:
+                creation.stored_bytes = size
+                durable = size == length or ports.policy.durable_saves
+                self._store.begin_write(upload, pieces, creation.on_stored, durable=durable)
+        except BaseException:
+            creation.take_back()
+            raise
         # The server that stops waits for its requests, but not for one whose client is gone before a task answers it.
         ports.background.begin()
         return True
 
+    def _may_bring_bytes(self, principal: Principal | None, size: int, length: int) -> bool:
+        """Whether a body needs to wait for no other one, and its client no second look when the upload completes."""
+        rates = self._ports.rates
+        may_wait = rates.bodies is not None or rates.bandwidth is not None
+        return not (may_wait or (size == length and is_revocable(self._ports, principal)))
 
-def _is_plain(body: BodyInfo, size: int) -> bool:
-    """Whether all of this body has arrived, ``size`` bytes, and no checksum has to be verified."""
+
+def _may_create(ports: Ports, access: AccessPolicy, principal: Principal | None) -> bool:
+    assert principal is not None, "access control is on: the web authenticates every request"
+    # Types are compared with the metadata, and recorded.
+    return principal.limits.types is None and permits_as_it_is(ports, access, principal, Verb.CREATE)
+
+
+def _is_plain(request: Create, size: int) -> bool:
+    """Whether all of its body has arrived, ``size`` bytes, and there is nothing else that has to be looked at."""
+    if request.kind is not Kind.REGULAR or request.is_last is not None or request.length_max is not None:
+        return False
+    body = request.body
+    if body is None:
+        return not size
     return 0 < size == body.length and not body.is_verified and body.bounds is None
 
 
 class _Creation:
     """One creation that has begun. Its callbacks do not raise."""
 
-    __slots__ = ("_client", "_on_created", "_ports", "_records", "_request_id", "_upload", "stored_bytes")
+    __slots__ = ("_client", "_on_created", "_ports", "_principal", "_records", "_request_id", "_upload", "stored_bytes")
 
     def __init__(
         self,
@@ -152,6 +195,7 @@ class _Creation:
         records: DirectRecords,
         upload: Upload,
         client: str,
+        principal: Principal | None,
         request_id: str,
         on_created: OnCreated,
     ) -> None:
@@ -159,9 +203,21 @@ class _Creation:
         self._records = records
         self._upload = upload
         self._client = client
+        self._principal = principal
         self._request_id = request_id
         self._on_created = on_created
         self.stored_bytes = 0
+
+    def count(self) -> bool:
+        """Count the creation, if creations are limited; return whether it is allowed for certain."""
+        rate = self._ports.rates.creations
+        return rate is None or rate.count_now(self._upload.owner, self._client)
+
+    def take_back(self) -> None:
+        """Do not count it: ``create`` does."""
+        rate = self._ports.rates.creations
+        if rate is not None:
+            rate.take_back(self._upload.owner, self._client)
 
     def on_stored(self, failure: BaseException | None) -> None:
         """Record the upload, whose bytes are stored."""
@@ -183,13 +239,14 @@ class _Creation:
         self._records.begin_insert(upload, self.effects(upload), self.on_inserted)
 
     def effects(self, upload: Upload) -> Effects:
-        """What is written with the record: jobs, and the charge to the quotas of the client's address."""
+        """What is written with the record: jobs, entries of the audit log, and the charge to a quota."""
         ports = self._ports
         quotas = ports.quotas
-        if upload.pending_steps:
-            caller = Caller(remote_address="", method="POST", target="", headers=[], client=self._client)
-            return effects_of(ports, None, upload, Cause(caller))
-        return NO_EFFECTS if quotas is None else Effects(quota=quotas.new_charge(upload, self._client))
+        if upload.pending_steps or ports.audit is not None:
+            return effects_of(ports, None, upload, Cause(direct_caller("POST", self._client, self._principal)))
+        if quotas is None:
+            return NO_EFFECTS
+        return Effects(quota=quotas.new_charge(upload, self._client, self._principal))
 
     def on_inserted(self, failure: BaseException | None) -> None:
         """Report the upload, which is recorded."""
@@ -211,7 +268,10 @@ class _Creation:
 
     def _give_up(self, failure: BaseException) -> None:
         """Delete what was stored, as ``create`` does, and leave the request to it: it may fail the same way."""
-        log.info("creating anew after a failure: %s: %s", type(failure).__name__, failure)
+        # A quota that is used up is no failure, and ``create`` refuses the request.
+        level = logging.DEBUG if isinstance(failure, QuotaExhausted) else logging.INFO
+        log.log(level, "creating anew after a failure: %s: %s", type(failure).__name__, failure)
+        self.take_back()
         # Not the bytes of a recorded upload: an insertion may have been repeated after its answer was lost.
         if self.stored_bytes and not isinstance(failure, RecordExists):
             key = task_key(TaskKind.DISCARD, self._upload.id)

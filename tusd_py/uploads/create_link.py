@@ -1,4 +1,4 @@
-"""Make a link: with the upload that its bearer may fill, or for an upload that exists."""
+"""Create a link: with the upload that its bearer may fill, or for an existing upload."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tusd_py.uploads.ports import Ports
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkTerms:
-    """What a new link allows. ``length`` is that of the upload if it is known, ``length_max`` its bound otherwise."""
+    """The terms of a new link. ``length`` is that of the upload if it is known, ``length_max`` its bound otherwise."""
 
     owner: str
     seconds: int
@@ -67,7 +67,7 @@ async def create_upload_link(ports: Ports, terms: LinkTerms, caller: Caller, bod
 async def create_download_link(
     ports: Ports, links: Links, upload: Upload, seconds: int, origins: tuple[str, ...], *, is_single_use: bool
 ) -> Link:
-    """Make a link to the bytes of ``upload``."""
+    """Create a link to the bytes of ``upload``, valid for ``seconds``."""
     now = ports.clock()
     link = Link(
         id=new_id(now),

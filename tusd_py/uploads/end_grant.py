@@ -1,4 +1,4 @@
-"""Revoke a link, or terminate an access code, with effect on requests that run in any process or machine."""
+"""Revoke a link, or terminate an access code; running requests in all processes and machines are stopped."""
 
 from __future__ import annotations
 

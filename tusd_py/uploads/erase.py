@@ -23,7 +23,7 @@ _ROUNDS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerErased:
-    """What was erased. ``kept`` are uploads that another process was changing: erase once more."""
+    """The result of an erasure. ``kept`` are uploads that another process was changing: erase once more."""
 
     pseudonym: str
     had_account: bool

@@ -1,4 +1,4 @@
-"""The passes of the schedule over links and codes: release what ended links reserved, announce and forget ends."""
+"""The periodic work on links and codes: release what ended links reserved, announce ends, delete old rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH = 200
 KEPT = timedelta(days=30)
 #: The end of a code is announced this long before.
 WARNED_BEFORE = timedelta(seconds=10)
-#: So much earlier the event is saved, because the schedule looks every few seconds.
+#: The event is saved this much earlier, because the schedule runs every few seconds.
 _ANNOUNCED_BEFORE = WARNED_BEFORE + timedelta(seconds=5)
 
 
@@ -35,7 +35,7 @@ class EndedGrants:
 
 
 async def expire_grants(ports: Ports) -> EndedGrants:
-    """Settle links that have ended, and forget links and codes that ended long ago.
+    """Settle links that have ended, and delete links and codes that ended long ago.
 
     The unfinished upload of an expired link expires with it; one that a request is filling is left to the next pass.
     """

@@ -1,4 +1,4 @@
-"""Compares the records with the stored bytes, in every store, and repairs what can be repaired without a loss."""
+"""Compares the records with the stored bytes of any store, and repairs what can be repaired without a loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TOGETHER = 16
 
 
 class Disagreement(StrEnum):
-    """What is wrong with the bytes of an upload."""
+    """How the stored bytes of an upload differ from its record."""
 
     MISSING = "missing"  # none are stored, though some are recorded
     SHORT = "short"  # fewer are stored than recorded

@@ -1,4 +1,4 @@
-"""A second look at the link or the code of a request that waited for a lock, was interrupted, or runs for long."""
+"""Checks again whether the link or the code of a request is still valid: after a wait for a lock, and at saves."""
 
 from __future__ import annotations
 

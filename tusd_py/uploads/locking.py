@@ -46,7 +46,7 @@ class LockedUpload:
 
 
 def interruption_of(lock: Lock) -> UploadInterrupted:
-    """What ends the request that holds ``lock`` and has to release it."""
+    """The error for the request that holds ``lock`` and has to release it."""
     return LockLost() if lock.is_lost else UploadInterrupted()
 
 
@@ -72,7 +72,7 @@ async def load(ports: Ports, upload_id: str) -> Upload:
 
 
 def may_be_ahead_of_bytes(ports: Ports, upload: Upload) -> bool:
-    """Whether the stored bytes must be counted before the offset is believed: see ``verify_offset``."""
+    """Whether the stored bytes must be counted before the offset is used: see ``verify_offset``."""
     return not upload.is_complete and bool(upload.offset) and upload.updated_at < ports.opened_at
 
 

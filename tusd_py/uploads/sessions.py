@@ -1,4 +1,4 @@
-"""Sessions: a client announces a file, puts its numbered chunks in any order, and has them put together.
+"""Sessions: a client announces a file, sends its numbered chunks in any order, and finalises the session.
 
 Each chunk is a partial upload, and the file their final upload, which has the id of its session. So quotas, limits,
 hooks, validation and events hold as for every other upload.
@@ -69,7 +69,7 @@ class ChunksMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """A session with what has become of it. ``received`` are the chunks that are stored, in order."""
+    """A session with its final upload, if there is one. ``received`` are the indexes of the stored chunks, in order."""
 
     session: UploadSession
     status: SessionStatus
@@ -116,7 +116,7 @@ async def put_chunk(
             await _discard(ports, refusal.upload.id, caller)
         raise
     sessions = _sessions(ports)
-    # Else two requests for one chunk would not know of each other, and one of the uploads would stay.
+    # Otherwise two requests for one chunk could both create an upload, and one of the two would be left.
     async with locked(ports, task_key(TaskKind.CHUNK, f"{session.id}-{index}")):
         earlier = await sessions.chunk(session.id, index)
         is_put = await sessions.put_chunk(session.id, index, upload.id)
@@ -260,7 +260,7 @@ async def _ensure_complete(ports: Ports, session: UploadSession) -> Sequence[Sto
 
 
 async def _discard(ports: Ports, upload_id: str, caller: Caller) -> None:
-    """End an upload if it lives and no unfinished final upload needs it."""
+    """Terminate the upload unless it has ended or an unfinished final upload needs it."""
     async with locked(ports, upload_id):
         upload = await ports.records.find(upload_id)
         if upload is None or upload.has_ended or await ports.records.finals_waiting(upload_id):

@@ -15,7 +15,7 @@ from tusd_py.protocol.access_errors import LinkEnded, LinkInUse
 from tusd_py.protocol.outcomes import Content
 from tusd_py.uploads.ports import Ports
 
-#: A use whose process has died blocks the link for this long at most.
+#: The use of a process that was killed blocks the link for this long at most.
 _CLAIMED = timedelta(seconds=120)
 _RENEWED_AFTER = timedelta(seconds=30)
 #: Requests for parts of the content may together send this many times its length: downloads are resumed, and a browser

@@ -1,4 +1,4 @@
-"""StopUpload: a receiver that was told of received bytes ends the upload that is still running."""
+"""StopUpload: the receiver of a post-receive hook ends an upload that is still running."""
 
 from __future__ import annotations
 

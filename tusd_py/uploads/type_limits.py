@@ -16,7 +16,7 @@ _TYPE = "filetype"
 
 
 def allowed_types_detail(caller: Caller) -> Mapping[str, str]:
-    """What the history of a new upload says about the types that its client may upload, for the validation."""
+    """The detail in the history of a new upload that names its allowed types, for the validation."""
     if caller.new_link is not None and caller.new_link.types:
         types: tuple[str, ...] | None = caller.new_link.types
     else:

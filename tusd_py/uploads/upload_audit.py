@@ -1,4 +1,4 @@
-"""The acts on uploads that go to the audit log, derived from changes of their records. Chunks are none."""
+"""Derives the entries of the audit log from changes of records. Chunks have none."""
 
 from __future__ import annotations
 

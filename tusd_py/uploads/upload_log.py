@@ -1,4 +1,4 @@
-"""The story of each upload in the log: one line when it is created, finished or ended, none for its chunks."""
+"""Log lines about uploads: one when an upload is created, finished or ended, none for its chunks."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _QUOTE_CHARACTERS_MAX = 80
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What is known of an upload without reading it: its client's metadata, and its owner."""
+    """The declared properties of an upload: the metadata of its client, and its owner."""
 
     declared_type: str
     file_name: str
@@ -32,7 +32,7 @@ class Declaration:
 
 
 def declared(upload: Upload) -> Declaration:
-    """What the client has declared about ``upload``. Invalid UTF-8 is replaced."""
+    """The declaration of ``upload``. Invalid UTF-8 is replaced."""
     metadata = parse_metadata(upload.metadata_header)
     return Declaration(
         declared_type=declared_type(metadata),

@@ -23,7 +23,7 @@ from tusd_py.protocol.headers import Headers
 from tusd_py.web.api.problems import refusal
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.direct_changes import DirectChangeAnswers
+from tusd_py.web.direct import DirectAnswers
 from tusd_py.web.download_origin import DownloadOrigin
 from tusd_py.web.errors import CrossOriginRequest, to_refusal
 from tusd_py.web.metrics import ServerMetrics
@@ -100,7 +100,7 @@ class ServerApp(Starlette):
         lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
         cross_origin: CrossOriginPolicy,
         download_origin: DownloadOrigin | None = None,
-        direct: DirectChangeAnswers | None = None,
+        direct: DirectAnswers | None = None,
     ) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
         self.router.redirect_slashes = False

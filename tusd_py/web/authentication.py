@@ -71,6 +71,30 @@ class Authenticator:
             raise LinkOriginRefused
         return principal
 
+    def recall(self, scope: Scope, headers: Headers, access: AccessPorts | None) -> Principal | None:
+        """The principal that ``authenticate`` returns for an ordinary request, without waiting.
+
+        Ordinary is a token in ``Authorization`` that was verified before, or none where anonymous requests are allowed.
+        ``None`` for every other request: the query and cookies may have credentials, and what is refused is recorded.
+        """
+        if scope.get("query_string"):
+            return None
+        value = headers.get_bytes(b"authorization")
+        if value is None:
+            counts_cookies = bool(self.cookie) or self.session_cookies is not None
+            is_anonymous = self.policy.allows_anonymous and not (counts_cookies and b"cookie" in headers)
+            return ANONYMOUS if is_anonymous else None
+        if value[: len(BEARER)].lower() != BEARER:
+            return None
+        token = value[len(BEARER) :].strip()
+        verifier = self.verifier
+        if token.startswith(_OWN):
+            verifier = None if access is None else access.verifiers.get(_prefix_of(token))
+        principal = None if verifier is None else verifier.recall(token)
+        # Links and codes have rules of their own.
+        is_ordinary = principal is not None and not (principal.grant or principal.origins or principal.is_expired)
+        return principal if is_ordinary else None
+
     async def _of_session(self, scope: Scope, headers: Headers, method: str) -> Principal:
         """The principal of the cookies of a login; anonymous without them.
 
@@ -97,8 +121,7 @@ class Authenticator:
     async def _verify(self, token: bytes, method: str) -> Principal:
         verifier = self.verifier
         if token.startswith(_OWN):
-            prefix = token[: token.find(b"_", len(_OWN)) + 1]
-            verifier = None if self.open_access is None else (await self.open_access()).verifiers.get(prefix)
+            verifier = None if self.open_access is None else (await self.open_access()).verifiers.get(_prefix_of(token))
         if verifier is None:
             raise Unauthenticated("this server accepts no such tokens")
         try:
@@ -149,8 +172,13 @@ class Authenticator:
         return None
 
 
+def _prefix_of(token: bytes) -> bytes:
+    """What a token that this server makes begins with: empty if its form is another one."""
+    return token[: token.find(b"_", len(_OWN)) + 1]
+
+
 def link_suffix(scope: Scope) -> str:
-    """What the URL of a request has beyond that of its upload, if it is a link; its owner needs nothing of it."""
+    """The query with the signature, if the client used a link; empty for the owner, which needs no signature."""
     found = _from_query(scope.get("query_string", b""), LINK_PARAMETER) or b""
     return f"?{LINK_PARAMETER}={quote(found)}" if found else ""
 

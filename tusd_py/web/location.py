@@ -2,7 +2,7 @@
 
 ``Host`` is used only for a direct request: no header shows a proxy or a browser, and its port is the one that the
 client has connected to. Some clients outside of browsers cannot resolve a path. Of the two conventions for forwarding
-headers only the configured one is believed: a proxy that sets one of them passes on what the client sent of the other.
+headers only the configured one is used: a proxy that sets one of them passes on what the client sent of the other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _INDIRECT_HEADERS = PROXY_HEADERS | _BROWSER_HEADERS
 
 
 class Forwarded(NamedTuple):
-    """What trusted proxies say about the request that the client sent; empty where they say nothing."""
+    """Scheme, host and prefix of the client's request, by trusted proxies; empty where they do not say."""
 
     host: str = ""
     proto: str = ""
@@ -76,7 +76,7 @@ class Locator:
         return _located(proto, host, prefix, path)
 
     def forwarded(self, scope: Scope, headers: Headers) -> Forwarded:
-        """What trusted proxies say about the request, by the convention that is believed."""
+        """Scheme, host and prefix of the client's request, by the forwarding headers of trusted proxies."""
         if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
             return _NOTHING
         if self.forwarded_headers == "forwarded":

@@ -1,4 +1,4 @@
-"""Headers that let browsers be careful with every response outside the tus endpoint: the API, pages, metrics, health.
+"""Security headers of every response outside the tus endpoint: the API, pages, metrics, health.
 
 A response that sets one of them itself keeps it, such as the pages their own policies. Downloads have theirs
 (``protocol.downloads``).

@@ -1,4 +1,4 @@
-"""The cookies of people who have logged in from a browser: two that no script can read, and the CSRF token.
+"""The cookies of a login in a browser: two that scripts cannot read, and the CSRF token.
 
 On HTTPS their names begin with ``__Host-`` or ``__Secure-``, so that neither plain HTTP nor a subdomain can set them.
 """

@@ -22,7 +22,7 @@ from prometheus_client.multiprocess import mark_process_dead
 _log = logging.getLogger("tusd_py.serving")
 #: The environment variable that names the directory; prometheus_client reads it when it is imported.
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-#: What prometheus_client raises for files that are missing or damaged.
+#: The exceptions of prometheus_client for files that are missing or damaged.
 UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, struct.error)
 #: The kinds of metrics in ``ServerMetrics``, as prometheus_client names their files.
 _KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
@@ -84,7 +84,7 @@ def leave(slot: int, environ: MutableMapping[str, str]) -> None:
 
 
 def identifier() -> int:
-    """What names the files of this process."""
+    """The number in the names of this process's files."""
     return _slot[0] if _slot else os.getpid()
 
 

@@ -247,6 +247,39 @@ async def test_seen_token_is_not_verified_again(monkeypatch: pytest.MonkeyPatch)
         await checked.verify(text)
 
 
+async def test_recalled_tokens() -> None:
+    """Only a token that was verified is recalled, until its keys are due, or have changed, or it expires."""
+    document, now, clock = [key_set(OURS)], [0.0], Now()
+    keys = JwksCache(lambda: _document(document[0]), lambda: now[0])
+    checked = JwtVerifier(PUBLIC, keys, clock, lambda: now[0])
+    text = OURS.token(seconds=1000).encode()
+    assert checked.recall(text) is None
+    principal = await checked.verify(text)
+    assert checked.recall(text) is principal
+    for other in (text + b"x", text[:-1], b"", OURS.token("bob").encode()):
+        assert checked.recall(other) is None
+    clock.offset = 1029
+    assert checked.recall(text) is principal
+    clock.offset = 1031
+    assert await checked.verify(text, allow_expired=True)
+    assert checked.recall(text) is None
+    clock.offset = 0
+    now[0] = REFRESH_SECONDS
+    assert checked.recall(text) is None, "the key set is due"
+    document[0] = key_set(Signer("k2"))
+    await keys.refresh()
+    assert checked.recall(text) is None, "the key was replaced"
+
+
+async def test_refused_tokens_are_not_recalled() -> None:
+    """Neither a forged one nor one that had expired when it came first."""
+    checked = verifier()
+    for text in (token(key="another secret of 32 bytes or more"), token(seconds=-100)):
+        with pytest.raises(TokenInvalid):
+            await checked.verify(text.encode())
+        assert checked.recall(text.encode()) is None
+
+
 async def test_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest tokens are forgotten, and tokens that are refused are not remembered."""
     monkeypatch.setattr(jwt_tokens, "CACHE_TOKENS_MAX", 3)

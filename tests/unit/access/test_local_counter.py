@@ -38,6 +38,19 @@ async def test_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(counter._acts[Rate(1000), "create user:alice"]) == 1000
 
 
+async def test_act_that_is_taken_back() -> None:
+    """It makes room for another one, and leaves nothing behind; without an act nothing happens."""
+    counter = LocalCounter()
+    rate = Rate(2)
+    counter.take_back(rate, "k")
+    assert [0.0, 0.0] == [counter.hit_now(rate, "k") for _ in range(2)]
+    assert counter.wait_seconds_now(rate, "k") > 0
+    counter.take_back(rate, "k")
+    assert 0.0 == counter.wait_seconds_now(rate, "k")
+    counter.take_back(rate, "k")
+    assert not counter._acts
+
+
 async def test_machine_time_that_is_set_back_locks_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client waits at most for the window, whatever the clock of the machine says meanwhile."""
     counter = LocalCounter()

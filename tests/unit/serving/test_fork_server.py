@@ -1,4 +1,4 @@
-"""Where the template has its socket; tests/integration/test_serve.py tests what it starts."""
+"""Where the fork server has its socket; tests/integration/test_serve.py tests what it starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tusd_py.serving.fork_server import ForkServer
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no template")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no fork server")
 
 
 def test_without_temporary_files_the_socket_is_in_the_given_directory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from tusd_py.serving.supervisor import Supervisor
 from tusd_py.serving.fork_server import ForkServer
 
 template = ForkServer("signal", Path("/tmp"))
-supervisor = Supervisor(2, max, template=template, grace_seconds=1.0, on_ready=tuple, on_exit=max)
+supervisor = Supervisor(2, max, fork_server=template, grace_seconds=1.0, on_ready=tuple, on_exit=max)
 for _ in range(2):
     child = supervisor._start()
     status = Path(f"/proc/{child.process.pid}/status").read_text()
@@ -56,7 +56,7 @@ def reap(pid: int, report: Any) -> list[int]:
     watched = Supervisor(
         1,
         lambda report, slot: None,
-        template=ForkServer("signal", Path("/tmp")),
+        fork_server=ForkServer("signal", Path("/tmp")),
         grace_seconds=1.0,
         on_ready=lambda: None,
         on_exit=lambda pid, slot: ended.append(pid),

@@ -11,9 +11,14 @@ import pytest
 
 from tests.support.direct_backends import DirectChangesMemoryRecords, DirectChangesMemoryStore
 from tests.support.harness import NO_RATES, FakeBody, UploadsHarness
+from tusd_py.access.policy import AccessPolicy
+from tusd_py.access.ports import AccessPorts
+from tusd_py.access.signing import TokenSigner
 from tusd_py.contracts.records import RecordConflict, RecordsUnavailable
 from tusd_py.contracts.store import StoreFull, StoreUnavailable
+from tusd_py.locking.memory import MemoryLock, MemoryLocker
 from tusd_py.model.hooks import Hook
+from tusd_py.model.principal import Principal, PrincipalLimits, Role, Verb
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.checksum import Checksum
 from tusd_py.protocol.errors import UnsupportedContentType
@@ -66,14 +71,16 @@ def patch(upload: Upload, size: int, **fields: Any) -> Append:
     return Append(upload_id=upload.id, **fields)
 
 
-async def directly(harness: UploadsHarness, request: DirectRequest, *pieces: bytes) -> Ended:
+async def directly(
+    harness: UploadsHarness, request: DirectRequest, *pieces: bytes, principal: Principal | None = None
+) -> Ended:
     """What the request ended with. The lock is free by then."""
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
 
     def on_outcome(outcome: DirectOutcome | None, failure: BaseException | None) -> None:
         ended.set_result((outcome, failure))
 
-    assert changes_of(harness.ports).begin(request, pieces, CLIENT, "request-1", on_outcome)
+    assert changes_of(harness.ports).begin(request, pieces, CLIENT, principal, "request-1", on_outcome)
     result = await ended
     lock = await harness.locker.try_acquire(request.upload_id)
     assert lock is not None
@@ -152,7 +159,7 @@ async def test_unusual_bodies_do_not_begin(fields: dict[str, Any]) -> None:
     """Declared lengths, the draft, other types, checksums, and bodies that are not those announced."""
     harness = direct_harness()
     upload = (await harness.create(10)).upload
-    assert not changes_of(harness.ports).begin(patch(upload, 5, **fields), [b"01234"], CLIENT, "", never)
+    assert not changes_of(harness.ports).begin(patch(upload, 5, **fields), [b"01234"], CLIENT, None, "", never)
     assert upload == await harness.record(upload.id)
 
 
@@ -160,8 +167,8 @@ async def test_body_of_a_request_without_one_does_not_begin() -> None:
     """Nor does a PATCH without a byte."""
     harness = direct_harness()
     upload = (await harness.create(10)).upload
-    assert not changes_of(harness.ports).begin(Terminate(upload_id=upload.id), [b"x"], CLIENT, "", never)
-    assert not changes_of(harness.ports).begin(patch(upload, 0), [], CLIENT, "", never)
+    assert not changes_of(harness.ports).begin(Terminate(upload_id=upload.id), [b"x"], CLIENT, None, "", never)
+    assert not changes_of(harness.ports).begin(patch(upload, 0), [], CLIENT, None, "", never)
 
 
 async def test_locked_upload_does_not_begin() -> None:
@@ -169,7 +176,7 @@ async def test_locked_upload_does_not_begin() -> None:
     harness = direct_harness()
     upload = (await harness.create(10)).upload
     lock = await harness.locker.acquire(upload.id, 1.0)
-    assert not changes_of(harness.ports).begin(Inspect(upload_id=upload.id), [], CLIENT, "", never)
+    assert not changes_of(harness.ports).begin(Inspect(upload_id=upload.id), [], CLIENT, None, "", never)
     await lock.release()
 
 
@@ -219,7 +226,7 @@ async def test_expired_upload_is_left_to_the_use_case() -> None:
 
 
 async def test_unusual_settings_are_left_to_the_use_case() -> None:
-    """Hooks, receivers of events, rates, other backends, and every optional part that is not named as harmless."""
+    """Hooks, receivers of events, other backends, and every optional part that is not named as harmless."""
 
     async def accept(_: object) -> None: ...
 
@@ -230,9 +237,7 @@ async def test_unusual_settings_are_left_to_the_use_case() -> None:
     ports = direct_harness().ports
     something: Any = object()
     assert direct_changes(ports) is not None
-    for name in ("access", "audit"):
-        assert direct_changes(replace(ports, **{name: something})) is None
-    assert direct_changes(replace(ports, rates=replace(NO_RATES, bandwidth=something))) is None
+    assert direct_changes(replace(ports, download_urls=something)) is None
     assert direct_changes(replace(ports, policy=replace(ports.policy, subscriptions=something))) is None
 
 
@@ -279,9 +284,177 @@ async def test_request_that_waits_gets_the_lock_afterwards() -> None:
     upload = (await harness.create(10)).upload
     ended: asyncio.Future[DirectOutcome | None] = asyncio.get_running_loop().create_future()
     assert changes_of(harness.ports).begin(
-        patch(upload, 5), [b"01234"], CLIENT, "", lambda outcome, _: ended.set_result(outcome)
+        patch(upload, 5), [b"01234"], CLIENT, None, "", lambda outcome, _: ended.set_result(outcome)
     )
     appended = await harness.append(upload.id, 5, body=FakeBody(b"56789"))
     assert ended.done() and isinstance(ended.result(), Appended)
     assert appended.upload.is_complete
     assert b"0123456789" == await harness.content(upload.id)
+
+
+ADA = Principal(subject="ada", roles=frozenset({Role.UPLOADER}), method="jwt")
+BOB = replace(ADA, subject="bob")
+
+
+async def owned(harness: UploadsHarness, owner: str = "ada") -> Upload:
+    """An unfinished upload of ``owner``, on a server with access control that refuses anonymous clients."""
+    harness.caller = replace(harness.caller, owner=owner)
+    upload = (await harness.create(10)).upload
+    policy = AccessPolicy(allows_anonymous=False, claim_seconds=60.0)
+    harness.ports = replace(harness.ports, access=policy)
+    return upload
+
+
+async def test_requests_of_the_owner() -> None:
+    """They are as without access control, whether this process has seen the upload before or not."""
+    harness = direct_harness()
+    upload = await owned(harness)
+    changes = changes_of(harness.ports)
+    assert isinstance((await begun(changes, patch(upload, 5), ADA, b"01234"))[0], Appended)
+    outcome, _ = await begun(changes, Inspect(upload_id=upload.id), ADA)
+    assert isinstance(outcome, Inspected) and 5 == outcome.upload.offset
+    assert isinstance((await begun(changes, patch(outcome.upload, 5), ADA, b"56789"))[0], Appended)
+    assert b"0123456789" == await harness.content(upload.id)
+    assert isinstance((await begun(changes, Terminate(upload_id=upload.id), ADA))[0], Terminated)
+
+
+async def begun(changes: DirectChanges, request: DirectRequest, principal: Principal, *pieces: bytes) -> Ended:
+    ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+    assert changes.begin(request, pieces, CLIENT, principal, "", lambda *result: ended.set_result(result))
+    return await ended
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"subject": "bob"},
+        {"subject": ""},
+        {"roles": frozenset({Role.VIEWER})},
+        {"subject": "bob", "roles": frozenset({Role.MODERATOR})},
+        {"verbs": frozenset({Verb.CREATE})},
+        {"is_expired": True},
+    ],
+)
+async def test_clients_that_may_not_write_lock_nothing(fields: dict[str, Any]) -> None:
+    """Other owners, roles that only read, and restricted credentials are left to the use case, also by HEAD."""
+    harness = direct_harness()
+    upload = await owned(harness)
+    locked: list[str] = []
+    changes = changes_of(replace(harness.ports, locker=RecordingLocker(locked)))
+    requests: list[DirectRequest] = [
+        Inspect(upload_id=upload.id),
+        patch(upload, 5),
+        Terminate(upload_id=upload.id),
+        Inspect(upload_id="f" * 32),
+    ]
+    for request in requests:
+        pieces = [b"01234"] if isinstance(request, Append) else []
+        assert LEFT == await begun(changes, request, replace(ADA, **fields), *pieces)
+    assert [] == locked
+    assert upload == await harness.record(upload.id)
+
+
+class RecordingLocker(MemoryLocker):
+    """Notes each lock that is requested."""
+
+    def __init__(self, locked: list[str]) -> None:
+        super().__init__()
+        self._requested = locked
+
+    def try_acquire_now(self, upload_id: str) -> MemoryLock | None:
+        self._requested.append(upload_id)
+        return super().try_acquire_now(upload_id)
+
+
+async def test_upload_that_changes_its_owner_is_read_under_its_lock() -> None:
+    """That a client was seen to write decides only when the lock is taken: the record decides on each request."""
+    harness = direct_harness()
+    upload = await owned(harness)
+    changes = changes_of(harness.ports)
+    assert LEFT != await begun(changes, Inspect(upload_id=upload.id), ADA)
+    await harness.records.update(upload, replace(upload, owner="bob"))
+    for request in (Inspect(upload_id=upload.id), Terminate(upload_id=upload.id)):
+        assert LEFT == await begun(changes, request, ADA)
+    assert LEFT != await begun(changes, Inspect(upload_id=upload.id), BOB)
+    assert LEFT == await begun(changes, Inspect(upload_id=upload.id), ADA)
+
+
+async def test_upload_that_changes_before_it_is_locked_is_read_again() -> None:
+    """Bytes that another request has stored between the first look and the lock are not overwritten."""
+    harness = direct_harness()
+    upload = await owned(harness)
+    changes = changes_of(harness.ports)
+    ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+    find = harness.records.find
+    harness.records.find = after_append(harness, find, upload)  # type: ignore[method-assign]
+    assert changes.begin(patch(upload, 5), [b"xxxxx"], CLIENT, ADA, "", lambda *result: ended.set_result(result))
+    assert LEFT == await ended
+    assert b"01234" == await harness.content(upload.id)
+
+
+def after_append(harness: UploadsHarness, find: Any, upload: Upload) -> Any:
+    """A ``find`` whose first result is the record before another request appends."""
+
+    async def found(upload_id: str, **options: Any) -> Upload | None:
+        harness.records.find = find  # type: ignore[method-assign]
+        await harness.append(upload.id, 0, b"01234")
+        return upload
+
+    return found
+
+
+async def test_public_uploads() -> None:
+    """Where anonymous clients are refused, an upload without an owner is claimed by the use case."""
+    harness = direct_harness()
+    upload = await owned(harness, "")
+    admin = replace(ADA, roles=frozenset({Role.ADMIN, Role.UPLOADER}))
+    for principal in (ADA, admin):
+        assert LEFT == await begun(changes_of(harness.ports), Inspect(upload_id=upload.id), principal)
+    harness.ports = replace(harness.ports, access=AccessPolicy(allows_anonymous=True))
+    for principal in (ADA, Principal()):
+        assert LEFT != await begun(changes_of(harness.ports), Inspect(upload_id=upload.id), principal)
+
+
+async def test_last_bytes_of_revocable_credentials_are_left_to_the_use_case() -> None:
+    """It looks at them once more before the upload completes."""
+    harness = direct_harness()
+    upload = await owned(harness)
+    something: Any = object()
+    signer = TokenSigner([("k", b"")])
+    access_ports = AccessPorts(signer=signer, clock=harness.clock, checks={"key": something})
+    changes = changes_of(replace(harness.ports, access_ports=access_ports))
+    key = replace(ADA, method="key")
+    assert LEFT == await begun(changes, patch(upload, 10), key, b"0123456789")
+    assert isinstance((await begun(changes, patch(upload, 5), key, b"01234"))[0], Appended)
+    outcome, _ = await begun(changes, Inspect(upload_id=upload.id), key)
+    assert isinstance(outcome, Inspected)
+    assert LEFT == await begun(changes, patch(outcome.upload, 5), key, b"56789")
+
+
+async def test_types_of_the_credentials_are_left_to_the_use_case() -> None:
+    """It compares them with the type that the metadata declare."""
+    harness = direct_harness()
+    upload = await owned(harness)
+    typed = replace(ADA, limits=PrincipalLimits(types=("image/*",)))
+    assert not changes_of(harness.ports).begin(patch(upload, 5), [b"01234"], CLIENT, typed, "", never)
+
+
+async def test_bodies_that_may_have_to_wait_do_not_begin() -> None:
+    """Bytes per second and the number of bodies at once are limits of PATCH only."""
+    something: Any = object()
+    for name in ("bodies", "bandwidth"):
+        harness = direct_harness()
+        upload = (await harness.create(10)).upload
+        harness.ports = replace(harness.ports, rates=replace(NO_RATES, **{name: something}))
+        assert not changes_of(harness.ports).begin(patch(upload, 5), [b"01234"], CLIENT, None, "", never)
+        assert isinstance((await directly(harness, Inspect(upload_id=upload.id)))[0], Inspected)
+
+
+async def test_remembered_writers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upload that was remembered first is forgotten."""
+    monkeypatch.setattr("tusd_py.uploads.change_directly.WRITERS_MAX", 2)
+    harness = direct_harness()
+    changes = changes_of(harness.ports)
+    for upload_id in ("a", "b", "c"):
+        changes.writers.add(upload_id, ADA)
+    assert [False, True, True] == [changes.writers.has(upload_id, ADA) for upload_id in ("a", "b", "c")]

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
+from tests.support.concatenation import LATER, create_final, found, part
 from tests.support.harness import UploadsHarness
 from tests.support.waiting import eventually
 from tusd_py.contracts.hooks import HookEvent, HookResponse
@@ -35,22 +36,6 @@ from tusd_py.storage.memory import MemoryStore
 from tusd_py.uploads.policy import UploadPolicy
 
 pytestmark = pytest.mark.anyio
-
-LATER = UploadPolicy(concatenate_at_once_bytes_max=0)
-
-
-async def part(harness: UploadsHarness, content: bytes, length: int | None = None) -> str:
-    return (await harness.create(length or len(content), content, kind=Kind.PARTIAL)).upload.id
-
-
-async def create_final(harness: UploadsHarness, *parts: str) -> str:
-    return (await harness.create(None, kind=Kind.FINAL, parts=parts)).upload.id
-
-
-async def found(harness: UploadsHarness, upload_id: str) -> Upload:
-    upload = await harness.record(upload_id)
-    assert upload is not None
-    return upload
 
 
 async def test_concatenate_small_at_once() -> None:

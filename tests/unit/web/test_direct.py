@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.tokens import SECRET, token
 from tests.support.whole_requests import STREAM, TUS, Headers, Whole, begin, served
 from tusd_py.commands.startup import prepare
 from tusd_py.contracts.direct import OnDone
@@ -103,12 +104,12 @@ async def test_other_requests_are_left_to_the_endpoint(tmp_path: Path, whole: tu
     "sections",
     [
         {"access": {"anonymous": "none"}, "jwt": {"secret": "s" * 32}},
-        {"rates": {"creations_per_minute": 10}},
+        {"server": {"download_url": "https://files.example/files/"}},
         {"webhooks": {"endpoints": [{"name": "a", "url": "https://example.com/a", "events": ["post-finish"]}]}},
     ],
 )
 async def test_unusual_settings_are_left_to_the_endpoint(tmp_path: Path, sections: dict[str, Any]) -> None:
-    """With access control, rates or receivers of events a creation may wait, or means more."""
+    """Without credentials where they are needed, and with a separate origin of downloads or receivers of events."""
     async with served(tmp_path, **sections) as app:
         assert not begin(app, Whole(TUS, LENGTH))
 
@@ -163,3 +164,133 @@ async def test_stop_waits_for_creations(tmp_path: Path) -> None:
         inspected = Whole(TUS, path=f"/files/{stored}", method="HEAD")
         await inspected.by_task(app)
         assert 200 == inspected.status
+
+
+SECRETS = {"secret": SECRET}
+CLOSED: dict[str, Any] = {"access": {"anonymous": "none"}, "jwt": SECRETS}
+OPEN: dict[str, Any] = {"access": {"anonymous": "all"}, "jwt": SECRETS}
+
+
+def authorization(text: str) -> tuple[bytes, bytes]:
+    return b"authorization", text.encode()
+
+
+def by(subject: str, **claims: Any) -> tuple[bytes, bytes]:
+    return authorization(f"Bearer {token(subject, **claims)}")
+
+
+async def answered(app: Any, whole: Whole) -> Whole:
+    """The request, answered without a task as far as it can be."""
+    if not begin(app, whole):
+        await whole.by_task(app)
+        return whole
+    await whole.answered.wait()
+    if whole.ran:
+        await whole.by_task(whole.ran[0] or app)
+    return whole
+
+
+def path_of(whole: Whole) -> str:
+    return "/files/" + dict(whole.headers)[b"location"].decode().rpartition("/")[2]
+
+
+async def test_token_that_was_seen_before_is_direct(tmp_path: Path) -> None:
+    """A task verifies a token; requests with it are then direct, with the same response and owner."""
+    ada = by("ada")
+    async with served(tmp_path, **CLOSED) as app:
+        first, second = Whole(TUS, LENGTH, ada), Whole(TUS, LENGTH, ada)
+        assert not begin(app, first)
+        await first.by_task(app)
+        assert begin(app, second)
+        await second.answered.wait()
+        assert (201, []) == (second.status, second.ran)
+        assert without_ids(first.headers) == without_ids(second.headers)
+        for whole in (first, second):
+            inspected = Whole(TUS, ada, path=path_of(whole), method="HEAD")
+            assert begin(app, inspected)
+            await inspected.answered.wait()
+            assert (200, []) == (inspected.status, inspected.ran)
+            foreign = Whole(TUS, by("bob"), path=path_of(whole), method="HEAD")
+            await foreign.by_task(app)
+            assert 404 == foreign.status
+
+
+async def test_anonymous_clients(tmp_path: Path) -> None:
+    """They are direct where they are allowed, and refused by the endpoint where they are not."""
+    async with served(tmp_path / "open", **OPEN) as app:
+        created = Whole(TUS, LENGTH)
+        assert begin(app, created)
+        await created.answered.wait()
+        assert 201 == created.status
+        inspected = Whole(TUS, path=path_of(created), method="HEAD")
+        assert begin(app, inspected)
+        await inspected.answered.wait()
+        assert 200 == inspected.status
+    async with served(tmp_path / "closed", **CLOSED) as app:
+        refused = Whole(TUS, LENGTH)
+        assert not begin(app, refused)
+        await refused.by_task(app)
+        assert 401 == refused.status
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        ({}, (authorization("Bearer "),)),
+        ({}, (authorization("Bearer nonsense"),)),
+        ({}, (authorization("Basic YTpi"),)),
+        ({}, (by("ada", key="another secret of 32 bytes or more"),)),
+        ({}, (by("ada", seconds=-100),)),
+        ({}, (by("ada"), by("ada"))),
+        ({}, ((b"cookie", b"session=x"),)),
+        ({"query_string": b"link=x"}, ()),
+    ],
+)
+async def test_other_credentials_are_left_to_the_endpoint(
+    tmp_path: Path, fields: dict[str, Any], headers: Headers
+) -> None:
+    """Unknown, forged and expired tokens, two of them, other schemes, cookies and signatures, whatever is repeated."""
+    async with served(tmp_path, access={"anonymous": "all"}, jwt={"secret": SECRET, "cookie": "session"}) as app:
+        for _ in range(2):
+            for method, path in (("POST", "/files/"), ("HEAD", "/files/" + "a" * 32)):
+                whole = Whole(TUS, LENGTH, *headers, method=method, path=path, **fields)
+                assert not begin(app, whole)
+                await whole.by_task(app)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE"])
+async def test_foreign_and_unknown_uploads_are_indistinguishable_404(tmp_path: Path, method: str) -> None:
+    """With a token that was seen before: the responses are equal but for the request id, and nothing has changed."""
+    ada, bob = by("ada"), by("bob")
+    headers = ((b"upload-offset", b"0"), STREAM) if method == "PATCH" else ()
+    async with served(tmp_path, **CLOSED) as app:
+        await answered(app, Whole(TUS, LENGTH, bob))
+        path = path_of(await answered(app, Whole(TUS, LENGTH, ada)))
+        await answered(app, Whole(TUS, ada, path=path, method="HEAD"))
+        refused = []
+        for each in (path, "/files/" + "a" * 32):
+            whole = Whole(TUS, bob, *headers, body=b"xx" if headers else b"", path=each, method=method)
+            assert begin(app, whole)
+            await whole.answered.wait()
+            assert [None] == whole.ran
+            await whole.by_task(app)
+            refused.append((whole.status, without_ids(whole.headers)))
+        assert refused[0] == refused[1]
+        assert 404 == refused[0][0]
+        inspected = await answered(app, Whole(TUS, ada, path=path, method="HEAD"))
+        assert (200, b"0") == (inspected.status, dict(inspected.headers)[b"upload-offset"])
+
+
+async def test_quota_that_is_used_up_413(tmp_path: Path) -> None:
+    """The endpoint refuses the creation, which counts once towards the rate, and nothing of it stays."""
+    sections = {**CLOSED, "quotas": {"enabled": True, "bytes_per_day": 12}, "rates": {"creations_per_minute": 4}}
+    ada = by("ada")
+    async with served(tmp_path, **sections) as app:
+        statuses = []
+        for number in range(6):
+            body = b"01234" if number % 2 else b""
+            type_ = (STREAM,) if body else ()
+            statuses.append((await answered(app, Whole(TUS, LENGTH, ada, *type_, body=body))).status)
+        assert [201, 201, 413, 413, 429, 429] == statuses
+    stored = [path for path in (tmp_path / "uploads").iterdir() if len(path.name) == 32]
+    assert 1 == len(stored)

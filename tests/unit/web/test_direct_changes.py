@@ -97,12 +97,12 @@ async def test_other_requests_are_left_to_the_endpoint(
     "sections",
     [
         {"access": {"anonymous": "none"}, "jwt": {"secret": "s" * 32}},
-        {"rates": {"creations_per_minute": 10}},
+        {"server": {"download_url": "https://files.example/files/"}},
         {"webhooks": {"endpoints": [{"name": "a", "url": "https://example.com/a", "events": ["post-finish"]}]}},
     ],
 )
 async def test_unusual_settings_are_left_to_the_endpoint(tmp_path: Path, sections: dict[str, Any]) -> None:
-    """With access control, rates or receivers of events a request may wait, or means more."""
+    """Without credentials where they are needed, and with a separate origin of downloads or receivers of events."""
     async with served(tmp_path, **sections) as app:
         assert not begin(app, Whole(TUS, path="/files/" + "a" * 32, method="HEAD"))
 

@@ -1,4 +1,4 @@
-"""Signatures of Standard Webhooks, by which an endpoint verifies who sent a request, and when."""
+"""Signatures of Standard Webhooks, by which an endpoint verifies the sender and the time of a request."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def _oldest_others() -> Select[tuple[str]]:
 
 
 def _end_grants(dialect: Dialect) -> tuple[str, ...]:
-    """What revokes the links of an owner, and terminates the access codes."""
+    """The statements that revoke the links of an owner and terminate its access codes."""
     name: BindParameter[str] = bindparam("account_name")
     now = bindparam("now", type_=BigInteger)
     # Every kind, by name: the index of owners begins with it.

@@ -114,7 +114,7 @@ class AuditSearch:
 
 
 def audit_search(dialect: Dialect, matching: AuditFilter) -> AuditSearch:
-    """How to find what matches."""
+    """The search for the entries that match."""
     wanted = {name: str(value) for name in _BY_SELECTIVITY if (value := getattr(matching, name))}
     indexed = next((name for name, value in wanted.items() if value not in COMMON.get(name, ())), None)
     values: dict[str, object] = {} if indexed is None else {indexed: wanted[indexed]}

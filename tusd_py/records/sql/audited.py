@@ -1,4 +1,4 @@
-"""A change with the entries of the audit log about it, in one transaction. Runs in the database threads."""
+"""Writes a change and its audit entries in one transaction. Runs in the database threads."""
 
 from __future__ import annotations
 

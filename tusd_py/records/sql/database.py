@@ -44,7 +44,7 @@ Durability = Literal["completion", "power"]
 
 @dataclass(frozen=True, slots=True)
 class SqlDatabase:
-    """What one database keeps. Its parts share two threads and every transaction; closing ``records`` closes all."""
+    """An open database. Its parts share two threads and every transaction; closing ``records`` closes all."""
 
     records: SqlRecords
     job_queue: SqlJobQueue
@@ -121,10 +121,10 @@ class SqlDatabase:
 def _connect(
     driver: DatabaseDriver, statements: Statements, durability: Durability
 ) -> tuple[Writer, Reader, Callable[[], datetime] | None]:
-    """What makes the changes and the reads, with a connection each, and the clock of the database."""
+    """The writer and the reader, with a connection each, and the clock of the database."""
     writing, reading = driver.connect(), driver.connect()
     if not driver.pipelines:
-        return Writer(writing, always_durable=durability == "power"), Reader(reading, statements), None
+        return Writer(writing, statements, always_durable=durability == "power"), Reader(reading, statements), None
     from tusd_py.records.sql.pipelined import open_pipelined
 
     return open_pipelined(writing, reading, statements)  # type: ignore[arg-type]  # as the driver says

@@ -65,3 +65,12 @@ def with_limit(statement: Select[Any]) -> Select[Any]:
 def compile_text(dialect: Dialect, statement: ClauseElement, columns: list[str] | None = None) -> str:
     """The statement as text, its values named as the driver takes them; ``columns`` are those it sets by name."""
     return str(statement.compile(dialect=dialect, column_keys=columns))
+
+
+def compile_by_position(dialect: Dialect, statement: Insert, columns: list[str]) -> str:
+    """The statement as text; the driver takes the values of ``columns``, which are in the order of the table."""
+    kind: Any = type(dialect)
+    positional = kind(paramstyle="qmark" if dialect.name == "sqlite" else "format")
+    compiled = statement.compile(dialect=positional, column_keys=columns)
+    assert compiled.positiontup == columns, "the driver would mistake the columns"
+    return str(compiled)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Dialect
 from tusd_py.records.sql.revision import SchemaRevision
 from tusd_py.records.sql.sqlite import DatabaseUrl, SqliteDriver
 
-#: What the URL of a PostgreSQL database begins with.
+#: The prefixes of the URLs of PostgreSQL databases.
 POSTGRESQL = ("postgresql://", "postgresql+psycopg://", "postgres://")
 
 
@@ -39,7 +39,7 @@ class DatabaseConnection(Protocol):
 
     @property
     def statement_errors(self) -> tuple[type[Exception], ...]:
-        """What ``execute``, ``execute_many`` and a commit may raise: faults, and values that cannot be stored."""
+        """The exceptions of ``execute``, ``execute_many`` and a commit: faults, and values that cannot be stored."""
         ...
 
     @property
@@ -69,8 +69,10 @@ class DatabaseConnection(Protocol):
         """Run one statement in the open transaction. Raises one of ``statement_errors``."""
         ...
 
-    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
+    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object] | Sequence[object]]) -> int:
         """Run ``statement`` once for each of ``rows``; return how many rows of the database changed in total.
+
+        A row has its values by name or by position, as ``statement`` does.
 
         Raises like ``execute``.
         """
@@ -141,7 +143,7 @@ class DatabaseDriver(Protocol):
 
     @property
     def dialect(self) -> Dialect:
-        """What statements are compiled for."""
+        """The dialect that statements are compiled for."""
         ...
 
     def connect(self) -> DatabaseConnection:

@@ -1,4 +1,4 @@
-"""What links and codes add to the transaction of a record: a new link, and the count of a code."""
+"""The rows of links and codes in the transaction of a record: a new link, and the charge to a code."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class LeaseWriter:
 
 
 class SqlLeases:
-    """``Leases`` in the PostgreSQL database at ``url``; ``listen_url`` is where messages are heard, if anywhere."""
+    """``Leases`` in the PostgreSQL database at ``url``; ``listen_url`` is where it gets messages, if anywhere."""
 
     def __init__(self, url: str, listen_url: str | None) -> None:
         self.address = secrets.token_hex(6)

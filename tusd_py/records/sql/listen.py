@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 JOBS_CHANNEL = "tusd_py_jobs"
 
 _RECONNECT_SECONDS = 0.5
-#: Some networks forget a silent connection: one is asked this often whether it still lives.
+#: Some networks forget a silent connection: it is checked this often.
 _PROBE_SECONDS = 30.0
 _ANSWER_SECONDS = 10.0
 

@@ -72,7 +72,7 @@ def pending(url: DatabaseUrl) -> list[str]:
 
 
 def alembic_config() -> Config:
-    """What Alembic needs to find the migrations."""
+    """The configuration with which Alembic finds the migrations."""
     config = Config()
     # The percent sign begins an interpolation in Alembic's configuration.
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))

@@ -15,6 +15,7 @@ from tusd_py.records.sql.clock import DatabaseClock
 from tusd_py.records.sql.driver import PipelinedConnection, ResultCursor
 from tusd_py.records.sql.jobs import AddJobs, UpdateLeased
 from tusd_py.records.sql.listen import JOBS_CHANNEL
+from tusd_py.records.sql.plain_insertion import PlainInsertion
 from tusd_py.records.sql.rows import from_row, spend_as_if_found
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import RecordsTable
@@ -58,9 +59,13 @@ class PipelinedWriter(Writer):
     """Makes changes on a server, to which other processes write at the same time."""
 
     def __init__(self, connection: PipelinedConnection, statements: Statements) -> None:
-        super().__init__(connection, always_durable=True)
+        super().__init__(connection, statements, always_durable=True)
         self._pipelined = connection
         self._find_states = statements.find_states
+
+    def run_batch(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
+        # The statements of a batch are sent together here whatever they are.
+        return super().run_batch([op.expand() if isinstance(op, PlainInsertion) else op for op in ops])
 
     def _transact(self, ops: Sequence[WriteOp], apart: bool) -> list[WriteResult | Exception]:
         is_doubtful = False
@@ -131,8 +136,8 @@ class PipelinedWriter(Writer):
     def _find_done(self, ops: Sequence[WriteOp]) -> frozenset[int]:
         """The places of the changes that are in the database although the connection broke before it said so.
 
-        What a change writes is told from every other by its token and its time. Without this look, a request would be
-        told that another had changed its upload.
+        The token and the time of a change identify it. Without this check, the client would get the error for an upload
+        that another request has changed.
         """
         changes = {
             place: op.values for place, op in enumerate(ops) if isinstance(op, RecordChange) and "token" in op.values

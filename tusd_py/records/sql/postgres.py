@@ -104,7 +104,7 @@ def _lock_schema(connection: Connection) -> None:
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
 
 
-#: What every connection is opened with.
+#: The options of every connection.
 _OPTIONS: dict[str, Any] = {
     "autocommit": True,  # transactions begin only where a statement says so
     "connect_timeout": _CONNECT_SECONDS,
@@ -311,7 +311,7 @@ class PostgresConnection:
         assert self._driver is not None, "no transaction has begun"
         return PostgresResult(self, self._driver.execute(statement.encode(), values or None))
 
-    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
+    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object] | Sequence[object]]) -> int:
         cursor = self._queue_many(statement, rows)
         self.sync()
         return cursor.rowcount
@@ -319,7 +319,9 @@ class PostgresConnection:
     def queue_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
         self._queue_many(statement, rows)
 
-    def _queue_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> psycopg.Cursor[Any]:
+    def _queue_many(
+        self, statement: str, rows: Sequence[Mapping[str, object] | Sequence[object]]
+    ) -> psycopg.Cursor[Any]:
         assert self._driver is not None, "no transaction has begun"
         cursor = self._driver.cursor()
         cursor.executemany(statement.encode(), rows)

@@ -28,7 +28,7 @@ assert tuple(rule[0] for rule in _RULES) == tuple(Quota)
 
 @dataclass(slots=True)
 class _Plan:
-    """What ``QuotaRows.check`` has found out, for ``write``."""
+    """The result of ``QuotaRows.check``, for ``write``."""
 
     subject: str
     periods: QuotaPeriods
@@ -323,7 +323,7 @@ class QuotaRows:
 
 
 def _without_parts(amounts: QuotaAmounts, parts: Sequence[int]) -> QuotaAmounts:
-    """What a final upload is charged beyond its parts."""
+    """The amounts of a final upload beyond those of its parts."""
     charged, stored = map(int, parts)
     return amounts._replace(bytes=max(0, amounts.bytes - charged), stored=max(0, amounts.stored - stored))
 

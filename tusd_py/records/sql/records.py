@@ -18,6 +18,7 @@ from tusd_py.records.sql.audit_statements import AuditStatements
 from tusd_py.records.sql.grant_rows import GrantStatements, grant_rows
 from tusd_py.records.sql.group_commit import Callback, ResultCallback
 from tusd_py.records.sql.job_statements import JobStatements
+from tusd_py.records.sql.plain_insertion import PlainInsertion, is_plain
 from tusd_py.records.sql.quota_rows import QuotaRows
 from tusd_py.records.sql.quota_statements import QuotaStatements
 from tusd_py.records.sql.rows import to_row
@@ -81,9 +82,11 @@ class SqlRecords:
     def begin_insert(self, upload: Upload, effects: Effects, on_done: OnDone) -> None:
         """See ``DirectRecords``."""
         assert not upload.parts and not upload.token, "only plain creations are direct"
-        change = self._insertion(upload, effects)
-        change.is_plain = change.effects is None and change.grant is None
-        self._begin_write(change, Callback(on_done))
+        if is_plain(upload, effects):
+            quota = None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota)
+            self._begin_write(PlainInsertion(upload, effects, quota, self._insertion), Callback(on_done))
+        else:
+            self._begin_write(self._insertion(upload, effects), Callback(on_done))
 
     async def find(self, upload_id: str, *, with_parts: bool = True) -> Upload | None:
         found: Upload | None = (await self._read(FindByIds((upload_id,), with_parts)))[0]

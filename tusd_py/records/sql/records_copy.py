@@ -1,4 +1,4 @@
-"""What a copy of the records in PostgreSQL consists of, and what became of one that was restored: values."""
+"""Values: the description of a copy of the records in PostgreSQL, and the result of restoring one."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class SqliteDriver:
             raise unavailable(error) from error
 
     def _create_private(self) -> None:
-        """Create the file if it is missing: SQLite itself would make it readable by everyone whom the umask allows.
+        """Create the file if it is missing: SQLite itself would create it with the mode of the umask.
 
         The -wal and -shm files get the same mode.
         """
@@ -261,7 +261,7 @@ class SqliteConnection:
         assert self._driver is not None, "no transaction has begun"
         return self._driver.execute(statement, values)
 
-    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> int:
+    def execute_many(self, statement: str, rows: Sequence[Mapping[str, object] | Sequence[object]]) -> int:
         assert self._driver is not None, "no transaction has begun"
         return self._driver.executemany(statement, rows).rowcount
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    null,
     or_,
     select,
     text,
@@ -23,9 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.dml import Insert
 
-from tusd_py.model.upload import Status
-from tusd_py.records.sql.dialect import compile_text, insert_or_ignore, json_elements, with_limit
-from tusd_py.records.sql.rows import COLUMNS, DECLARED_COLUMNS
+from tusd_py.model.upload import Kind, Status
+from tusd_py.records.sql.dialect import compile_by_position, compile_text, insert_or_ignore, json_elements, with_limit
+from tusd_py.records.sql.rows import COLUMNS, DECLARED_COLUMNS, PLAIN_COLUMNS
 from tusd_py.records.sql.tables import NEEDS_RECOVERY, RecordsTable
 
 _uploads = RecordsTable.metadata.tables["uploads"]
@@ -39,6 +40,7 @@ class Statements:
     """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
 
     insert: str  # a row of rows.to_row
+    insert_plain: str  # rows.plain_row, by position
     insert_part: str  # final_id, position, part_id
     update: str  # a row of rows.to_row, seen_id, seen_offset, seen_token
     delete: str  # seen_id, seen_token
@@ -88,6 +90,7 @@ def compile_statements(dialect: Dialect) -> Statements:
 
     return Statements(
         insert=compile_text(dialect, _insert(dialect), _columns),
+        insert_plain=compile_by_position(dialect, _plain_insert(dialect), list(PLAIN_COLUMNS)),
         insert_part=compile_text(dialect, insert(_parts)),
         update=compile_text(dialect, update_seen, [name for name in _columns if name not in ("id", *DECLARED_COLUMNS)]),
         delete=compile_text(dialect, delete(_uploads).where(*seen)),
@@ -110,10 +113,20 @@ def _insert(dialect: Dialect) -> Insert:
     return insert_or_ignore(dialect, _uploads, "id", detected_type=_detected_or(none))
 
 
+def _plain_insert(dialect: Dialect) -> Insert:
+    none: ColumnElement[str] = literal_column("''")
+    values = {"kind": _literal(Kind.REGULAR), "token": literal_column("0"), "detected_type": none}
+    return insert_or_ignore(dialect, _uploads, "id", **values, concat_header=null(), length_max=null())
+
+
 def _detected_or(otherwise: ColumnElement[str]) -> ColumnElement[str]:
     """The value ``detected_type``, or ``otherwise`` if it is null."""
     return func.coalesce(bindparam("detected_type", type_=Text), otherwise)
 
 
 def _literals(*statuses: Status) -> list[ColumnElement[str]]:
-    return [literal_column(f"'{status.value}'") for status in statuses]
+    return [_literal(status) for status in statuses]
+
+
+def _literal(value: Status | Kind) -> ColumnElement[str]:
+    return literal_column(f"'{value.value}'")

@@ -21,6 +21,7 @@ from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.grant_rows import GrantRows
 from tusd_py.records.sql.job_rows import event_row, job_row
 from tusd_py.records.sql.job_statements import JobStatements
+from tusd_py.records.sql.plain_insertion import PlainInsertion, insert_together
 from tusd_py.records.sql.quota_rows import QuotaBatch, QuotaRows
 from tusd_py.records.sql.rows import COLUMNS, from_row, inserted_row, spend_as_if_found
 from tusd_py.records.sql.statements import Statements
@@ -85,7 +86,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotQuery:
-    """Reads with several statements, which all see the same snapshot."""
+    """A read with several statements, which all see the same snapshot."""
 
     read: Callable[[DatabaseConnection], list[Any]]
 
@@ -96,8 +97,9 @@ ReadOp = FindByIds | SelectUploads | Query | SnapshotQuery
 class Writer:
     """Makes changes, many in one transaction, each with its own outcome."""
 
-    def __init__(self, connection: DatabaseConnection, *, always_durable: bool) -> None:
+    def __init__(self, connection: DatabaseConnection, statements: Statements, *, always_durable: bool) -> None:
         self._connection = connection
+        self._insert_plain = statements.insert_plain
         self._always_durable = always_durable
 
     def close(self) -> None:
@@ -116,23 +118,27 @@ class Writer:
         with self._connection.writing(durable=durable):
             if apart:
                 return [isolated(self._connection, partial(op.apply, self._connection)) for op in ops]
-            return _apply_together(self._connection, ops)
+            return _apply_together(self._connection, ops, self._insert_plain)
 
 
-def _apply_together(connection: DatabaseConnection, ops: Sequence[WriteOp]) -> list[WriteResult | Exception]:
+def _apply_together(
+    connection: DatabaseConnection, ops: Sequence[WriteOp], insert_plain: str
+) -> list[WriteResult | Exception]:
     """Apply ``ops`` in this order. Plain insertions are one statement, and charges to quotas are counted together."""
     results: list[WriteResult | Exception] = []
     batch: QuotaBatch | None = None
-    for is_plain, group in groupby(ops, _is_plain):
-        changes = list(group)
-        quotas = [op.quota for op in changes if isinstance(op, RecordChange) and op.quota is not None]
+    for kind, group in groupby(ops, type):
+        changes: list[Any] = list(group)
+        of_records = issubclass(kind, RecordChange | PlainInsertion)
+        quotas = [op.quota for op in changes if op.quota is not None] if of_records else []
         if quotas and batch is None:
             batch = QuotaBatch(quotas[0].sql)
-        if is_plain and (not quotas or (batch is not None and batch.charge_together(connection, quotas))):
-            results += _insert_together(connection, changes)
+        if kind is PlainInsertion and (not quotas or (batch is not None and batch.charge_together(connection, quotas))):
+            insert_together(connection, insert_plain, changes)
+            results += [_CHANGED] * len(changes)
             continue
         for op in changes:
-            if isinstance(op, RecordChange):
+            if of_records:
                 results.append(op.apply(connection, batch))
                 continue
             if batch is not None:
@@ -141,18 +147,6 @@ def _apply_together(connection: DatabaseConnection, ops: Sequence[WriteOp]) -> l
     if batch is not None:
         batch.flush(connection)
     return results
-
-
-def _is_plain(op: WriteOp) -> bool:
-    return type(op) is RecordChange and op.is_plain
-
-
-def _insert_together(connection: DatabaseConnection, ops: Sequence[Any]) -> list[WriteResult | Exception]:
-    """Insert the rows of plain insertions. Raises ``ValueError``, as for a faulty row, if one of them exists."""
-    if connection.execute_many(ops[0].statement, [op.values for op in ops]) < len(ops):
-        # They run again, apart.
-        raise ValueError("a row exists already")
-    return [_CHANGED] * len(ops)
 
 
 class Reader:
@@ -288,7 +282,6 @@ class RecordChange:
     quota: QuotaRows | None = None
     grant: GrantRows | None = None
     replaced: tuple[str, dict[str, object]] | None = None  # a statement that deletes the row that a new one replaces
-    is_plain: bool = False  # inserts a row with nothing else but perhaps the charge of an upload without parts
     #: The upload of which the writer makes ``values``: one after the other, while the code is in the caches.
     new: Upload | None = None
 

@@ -165,7 +165,7 @@ class UploadProtocol(StartingProtocol):
         return True
 
     def _feed_chunked(self, piece: bytes | memoryview) -> int:
-        """Like ``_feed``, for a chunked body. What is no piece of the body is bounded like a head, in size and time."""
+        """Like ``_feed``, for a chunked body. All but pieces of the body is bounded like a head, in size and time."""
         cycle = self.cycle
         before = cycle.received_bytes + self._trailer_bytes
         # Only the first bytes can be of the body: the rest may be of several heads.

@@ -38,7 +38,7 @@ TOO_SLOW = BadRequest(408, "The head of the request took too long.")
 
 
 class Framing(NamedTuple):
-    """What a head says of the message it begins."""
+    """The framing of a message, from its head."""
 
     length: int = 0  # 0 for a chunked body as well
     is_chunked: bool = False

@@ -79,7 +79,7 @@ class UploadDirectory:
         self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def ensure_usable(self, upload_id: str) -> None:
-        """Raise ``PathTaken`` if what has the name of this upload is no file: a directory of a custom path remains."""
+        """Raise ``PathTaken`` if the name of this upload is that of a directory, which a custom path has made."""
         with suppress(FileNotFoundError):
             status = os.stat(_checked(upload_id), dir_fd=self.descriptor, follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):

@@ -51,7 +51,7 @@ def remove(directory: UploadDirectory, upload_id: str) -> None:
 
 
 def _is_newer(name: str, parent: int, before: float) -> bool:
-    """Whether ``name`` has changed since ``before``, or is no file of an upload; False if it does not exist."""
+    """Whether ``name`` has changed since ``before``, or is not a file of an upload; False if it does not exist."""
     return exists(name, parent) and not _is_older(name, parent, before)
 
 

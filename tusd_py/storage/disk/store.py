@@ -56,7 +56,7 @@ class DiskStore:
         self._threads = ThreadPool(THREADS, "disk", quick=True)
         self._zero_copy_threads = ThreadPool(ZERO_COPY_THREADS, "disk-zero-copy")
         self._slow_threads = ThreadPool(SLOW_THREADS, "disk-slow")
-        #: What concatenations of this process have yet to write; without it, two could count on the same free space.
+        #: The bytes that running concatenations have yet to write; without it, two could count on the same free space.
         self._reserved_bytes = 0
 
     async def create(self, upload: Upload) -> Mapping[str, object]:

@@ -18,7 +18,7 @@ from tusd_py.threads import ThreadPool
 #: A hop to a thread costs about as much as writing 100 KiB: at 1 MiB it no longer counts.
 BATCH_BYTES_MAX = 1024 * 1024
 
-#: What a slow upload may keep in memory; a thousand of them together stay below 64 MiB.
+#: The bytes that a slow upload may keep in memory; a thousand of them together stay below 64 MiB.
 BATCH_BYTES_MIN = 64 * 1024
 
 #: Given back when the disk is full: the record, perhaps on the same disk, needs it to save the offset.

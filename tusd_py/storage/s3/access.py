@@ -1,4 +1,4 @@
-"""What all uploads of one store share."""
+"""``S3Access``: the client, the memory budget and the layout that all uploads of one store share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class S3Access:
     attributes: ObjectAttributes
 
     def state(self, upload: Upload) -> S3State:
-        """What the record says of the bytes of ``upload``. Earlier versions recorded no key."""
+        """The state of ``upload`` in its record. Earlier versions recorded no key."""
         state = from_storage(upload.storage, self.layout)
         if not state.key and (state.multipart_id or (state.is_empty and upload.offset)):
             return replace(state, key=self.keys.object_of(upload))

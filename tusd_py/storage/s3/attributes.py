@@ -1,4 +1,4 @@
-"""What S3 keeps beside the bytes of an object: class, tags, type and name for downloads, encryption."""
+"""The attributes of objects: storage class, tags, type and name for downloads, encryption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an S3-compatible service can do, found out by trying: services differ, and few say so."""
+"""Finds out by trial which functions an S3-compatible service has: services differ, and few document it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What was found out."""
+    """The functions that a service has and lacks."""
 
     copies_parts: bool  # UploadPartCopy: concatenation and publishing
     is_exclusive: bool  # CompleteMultipartUpload with If-None-Match: publishing under plain names

@@ -10,7 +10,7 @@ from typing import Any
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, S3Client
 from tusd_py.storage.s3.layout import PARTS_MAX
 
-#: What S3 copies in one request.
+#: The most bytes that S3 copies in one request.
 COPY_BYTES_MAX = 5 * 1024**3
 #: One copy of 5 GiB, which S3 takes, may last longer than a response is waited for.
 _PART_BYTES = 512 * 1024**2

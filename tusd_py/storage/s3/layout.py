@@ -99,7 +99,7 @@ class Keys:
         return key[:start] + "/".join([*segments[:index], upload_id])
 
     def storage(self, upload: Upload) -> Mapping[str, object]:
-        """What the record of a new upload has to keep: its key, unless it is the default one."""
+        """The storage state of a new upload: its key, unless it is the default one."""
         if self.has_default_pattern:
             return {}
         segments = self.expand(self.pattern, upload).split("/")
@@ -140,7 +140,7 @@ class Keys:
         return found if is_upload_id(found) else None
 
     def _id_in(self, key: str) -> str:
-        """What stands in ``key`` where an id would; empty if nothing does."""
+        """The text in ``key`` at the place of the id; empty if there is none."""
         if key.startswith(self.all_tails):
             upload_id, _, name = key.removeprefix(self.all_tails).partition("/")
             return upload_id if name else ""

@@ -32,7 +32,7 @@ _CONFLICTS_MAX = 5
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """What is known after a crash: the copy that was begun, whether it has all its bytes, and of what it is one."""
+    """A begun copy, as noted for the time after a crash: its key, its source, and whether it has all its bytes."""
 
     copy: Copy
     is_whole: bool

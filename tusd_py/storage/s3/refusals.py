@@ -1,4 +1,4 @@
-"""What a refusal of S3 means for the operator: one sentence for each common mistake."""
+"""Sentences for operators about refusals of S3, one for each common mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the record of an upload says of its bytes in S3. Pure."""
+"""The state of an upload's bytes in S3, as its record keeps it. Pure."""
 
 from __future__ import annotations
 

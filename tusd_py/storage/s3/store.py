@@ -229,5 +229,5 @@ class S3Store:
 
 
 def _without_state(upload: Upload) -> dict[str, object]:
-    """What else the record keeps."""
+    """The storage state of the record without the part of this store."""
     return {name: value for name, value in upload.storage.items() if name != KEY}

@@ -271,7 +271,7 @@ class BodyReceiver:
         )
         now = self._ports.clock()
         after = self.upload
-        if decision.offset > after.offset:
+        if decision.offset > after.offset or (decision.offset == after.offset and self._has_moved(is_flushed)):
             after = after.advance(decision.offset, now, self._sink.state)
         elif decision.offset < after.offset:
             after = after.truncate_to(decision.offset, now)
@@ -285,6 +285,10 @@ class BodyReceiver:
         if decision.raises is Raises.INCONSISTENT_LENGTH:
             raise InconsistentLength
         return self._raise_or_return(failure if decision.raises is Raises.CAUSE else None)
+
+    def _has_moved(self, is_flushed: bool) -> bool:
+        """Whether a flush without new bytes has moved the bytes: S3 makes one object of parts at the end."""
+        return is_flushed and self._sink.state != self.upload.storage
 
     async def _commit(self, after: Upload, now: datetime, *, is_last: bool) -> None:
         """Record ``after`` with its new time of expiry, and report that to the store."""

@@ -1,1 +1,1 @@
-"""What follows the last byte of an upload: the finish hooks, then the processing steps."""
+"""The work after the last byte of an upload: the finish hooks, then the processing steps."""

@@ -27,7 +27,7 @@ async def record_move(ports: Ports, upload_id: str, path: str) -> None:
 
 
 def is_elsewhere(ports: Ports, upload: Upload, path: str) -> bool:
-    """Whether ``path`` is not where the bytes are: a hook may return what it was told."""
+    """Whether ``path`` is not where the bytes are: a hook may return the path that it was given."""
     return ports.store.location(upload).get("Path") != path
 
 

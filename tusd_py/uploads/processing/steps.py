@@ -1,4 +1,4 @@
-"""What runs each processing step of ``model.steps``, and which of its failures are temporary."""
+"""The function that runs each processing step of ``model.steps``, and its temporary failures."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Access(Enum):
     OPEN = "open"  # every client; credentials are not looked at
     CLIENT = "client"  # principals, and anonymous clients where the server lets them upload
     PRINCIPAL = "principal"  # principals only, once access control is on
-    BEARER = "bearer"  # principals, among them bearers of links and codes, to whom all other routes are closed
+    BEARER = "bearer"  # principals, including the bearers of links and codes, which all other routes refuse
 
 
 def _default_collection(_scope: Scope) -> str:
@@ -46,7 +46,7 @@ def _default_collection(_scope: Scope) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
-    """What the API knows of the server that it is part of."""
+    """The parts of the server that the API uses: URLs, readiness, shutdown, enabled schedules."""
 
     locate: Callable[[Scope], str] = _default_collection  # the URL of the collection, as the client sees it
     download_url: str = ""  # that of the collection at the origin of downloads, if there is one

@@ -83,7 +83,7 @@ class CodeStream:
         return code is not None
 
     def _name(self) -> str | None:
-        """What is to be announced now: the end, the last seconds once, or nothing."""
+        """The event to send now: the end, once the last seconds, or none (empty)."""
         now = self._call.ports.clock()
         if self._code.state(now) is not CodeState.ACTIVE:
             return "ended"

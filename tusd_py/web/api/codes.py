@@ -88,7 +88,7 @@ async def redeem_code(call: Call) -> object:
 
 
 async def renew_token(call: Call) -> object:
-    """A new token for one that is valid or expired a short time ago, as long as the code lives."""
+    """A new token for one that is valid or expired a short time ago, until the code ends."""
     access, codes = _codes(call.ports.access_ports)
     token = (await call.json()).only("token").text("token")
     verifier = CodeVerifier(codes, access.signer, access.clock)

@@ -1,4 +1,4 @@
-"""Bodies of requests that are stored as they arrive, and refusals of those that are not read."""
+"""Opens request bodies that are stored as they arrive, and responds to requests whose body is not read."""
 
 from __future__ import annotations
 

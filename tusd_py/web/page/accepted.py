@@ -1,7 +1,7 @@
-"""Derives from the rules of validation what the page can say about files before one is chosen.
+"""Derives from the validation rules the file types and sizes that the page shows before a file is chosen.
 
-It is never stricter than the rules: a file that some rule accepts is accepted here. What cannot be said for all files
-is not said.
+It is never stricter than the rules: a file that some rule accepts is accepted here. A limit that does not hold for all
+files is not shown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UNKNOWN = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedFiles:
-    """What every accepted file has in common.
+    """The types and sizes that every accepted file has.
 
     ``types`` are extensions with a dot and media types, as in the attribute ``accept``; empty is any file. With
     ``by_name`` they are extensions alone, and a file without one of them is refused for certain. Sizes are in bytes;
@@ -72,7 +72,7 @@ def _is_unconditional(rule: ValidationRule) -> bool:
 
 
 def _types(rule: ValidationRule) -> tuple[str, ...]:
-    """The types of the files that ``rule`` accepts; empty if it accepts others, or if a browser cannot be told."""
+    """The types of the files that ``rule`` accepts; empty if it accepts others, or if they have no names."""
     if rule.extensions:
         names = [f".{extension}" for extension in rule.extensions]
         return tuple(names) if all(map(_EXTENSION.fullmatch, names)) else ()

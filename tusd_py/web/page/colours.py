@@ -1,4 +1,4 @@
-"""The colours of the page for an operator's own colour, with the contrasts that WCAG 2.2 demands at level AA.
+"""Derives the colours of the page from the operator's own colour, with the contrasts of WCAG 2.2, level AA.
 
 The operator's colour is darkened for light pages, and lightened for dark ones, until text in it is legible. Buttons
 keep it, with white text or black, so any colour can be chosen. ``static/page.css`` has the other colours, and these for

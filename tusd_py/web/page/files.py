@@ -24,7 +24,7 @@ MEDIA_TYPES = LOGO_TYPES | {
     ".mjs": "text/javascript; charset=utf-8",
     ".json": "application/json",
 }
-#: The one for visitors who want none of the others.
+#: The language for visitors that accept none of the others.
 DEFAULT_LANGUAGE = "en"
 _TEXTS = "texts/"
 _PLACEHOLDER = re.compile(r"\{\{([a-z_.]+)\}\}")
@@ -32,7 +32,7 @@ _PLACEHOLDER = re.compile(r"\{\{([a-z_.]+)\}\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageAccess:
-    """How visitors can get access, and what they can do with it.
+    """The ways of visitors to get access, and the life of the links that the page creates.
 
     ``anonymous`` is whether they may upload without any; ``link_seconds`` is the life of the download links that the
     page makes, 0 if it makes none.
@@ -49,7 +49,7 @@ EVERYONE = PageAccess()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageOptions:
-    """What an operator's settings say about the page.
+    """The options of the page, from the operator's settings.
 
     ``endpoint`` is the public URL of the tus endpoint, or its path below the page (``/files/``). The page gets a path
     as relative to itself, so that it is right behind any prefix that a proxy or a mount adds.
@@ -147,7 +147,7 @@ def _links(assets: str, uppy_locale: str, options: PageOptions, modules: Sequenc
 
 
 def _data(language: str, texts: Mapping[str, Any], options: PageOptions) -> str:
-    """What the scripts of the page need, as JSON that is safe inside an element of HTML."""
+    """The data for the scripts of the page, as JSON that is safe inside an element of HTML."""
     accepted = options.accepted
     sizes = [size for size in (options.length_max, accepted.size_max) if size]
     data = {

@@ -8,6 +8,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 from sqlalchemy.dialects import postgresql
@@ -32,7 +33,9 @@ NAMES = [field.name for field in dataclasses.fields(Statements) if field.name no
 
 def plan_of(statement: str, connection: sqlite3.Connection) -> list[str]:
     """The steps of the query plan."""
-    steps = connection.execute(f"EXPLAIN QUERY PLAN {statement}", defaultdict(lambda: "[]")).fetchall()
+    by_position = statement.count("?")
+    values: Any = ("[]",) * by_position if by_position else defaultdict(lambda: "[]")
+    steps = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
     return [step for *_, step in steps]
 
 

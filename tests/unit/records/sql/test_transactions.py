@@ -32,7 +32,7 @@ class Database:
         engine = open_engine(url)
         self.statements = compile_statements(engine.dialect)
         self.connection = SqliteConnection(engine, busy_seconds=0.01)
-        self.writer = Writer(self.connection, always_durable=False)
+        self.writer = Writer(self.connection, self.statements, always_durable=False)
         self.reader = Reader(self.connection, self.statements)
 
     def adding(self, upload: Upload, *, durable: bool = False) -> RecordChange:
@@ -192,7 +192,7 @@ def test_durable_change_commits_with_full_sync(database: Database) -> None:
         assert database.writer.run_batch(changes) == [WriteResult(), WriteResult()]
         seen.append(database.pragma("synchronous"))
     assert seen == [1, 2, 2, 1]
-    always = Writer(database.connection, always_durable=True)
+    always = Writer(database.connection, database.statements, always_durable=True)
     assert always.run_batch([database.adding(an_upload("z"))]) == [WriteResult()]
     assert database.pragma("synchronous") == 2
 

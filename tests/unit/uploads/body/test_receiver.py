@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import content
+from tests.support.fake_s3 import FakeS3, FakeS3Store
 from tests.support.harness import FakeBody, UploadsHarness
 from tests.unit.uploads.cancelling import cancel_at
 from tusd_py.contracts.store import StoreFull
@@ -248,3 +249,44 @@ async def test_transfer_cancelled_anywhere(tmp_path: Path) -> None:
                 break
         assert not cancelled
         assert nth > 5
+
+
+@pytest.mark.parametrize("way", ["a length that is reached", "the last of all", "a HEAD that completes"])
+@pytest.mark.parametrize("size", [40, 200, 250])
+@pytest.mark.anyio
+async def test_end_without_a_byte_records_where_the_bytes_are(size: int, way: str) -> None:
+    """The last flush makes one object of parts and tails: the record names it, though no byte arrived."""
+    fake = FakeS3()
+    harness = UploadsHarness(store=FakeS3Store(fake))
+    sent = bytes(content(92, size))
+    made = await harness.create(None if way == "a length that is reached" else size, is_last=False)
+    upload_id = made.upload.id
+    await harness.append(upload_id, 0, sent, is_last=False)
+    if way == "a length that is reached":
+        completed = (await harness.append(upload_id, size, length=size)).upload
+    elif way == "the last of all":
+        completed = (await harness.append(upload_id, size, is_last=True)).upload
+    else:
+        completed = (await harness.inspect(upload_id, length_completes=True)).upload
+    assert completed.is_complete
+    assert await harness.content(upload_id) == sent
+    assert list(fake.objects.values()) == [sent], "tails are left"
+    assert fake.multiparts == {}
+    await harness.drain()
+
+
+@pytest.mark.anyio
+async def test_empty_body_that_makes_bytes_durable_records_where_they_are() -> None:
+    """The same where the upload goes on: with ``durability = "power"`` each flush makes one object."""
+    fake = FakeS3()
+    harness = UploadsHarness(store=FakeS3Store(fake))
+    sent = bytes(content(93, 250))
+    upload_id = (await harness.create(300)).upload.id
+    await harness.append(upload_id, 0, sent)
+    harness.policy = UploadPolicy(durable_saves=True)
+    harness.restart()
+    await harness.append(upload_id, 250)
+    assert await harness.content(upload_id) == sent
+    await harness.append(upload_id, 250, bytes(50))
+    assert await harness.content(upload_id) == sent + bytes(50)
+    await harness.drain()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.failing import FailingRecords, FailingStore, Faults
+from tests.support.concatenation import LATER, create_final, found, part
 from tests.support.harness import UploadsHarness
 from tests.support.processing import a_harness, job, states, with_ports
 from tests.support.waiting import eventually
@@ -216,23 +217,6 @@ async def test_assemble_record_changed_tried_again() -> None:
     final = (await harness.create(None, kind=Kind.FINAL, parts=[part, part])).upload.id
     await harness.drain()
     assert await harness.content(final) == b"abcdabcd"
-
-
-LATER = UploadPolicy(concatenate_at_once_bytes_max=0)
-
-
-async def part(harness: UploadsHarness, content: bytes, length: int | None = None) -> str:
-    return (await harness.create(length or len(content), content, kind=Kind.PARTIAL)).upload.id
-
-
-async def create_final(harness: UploadsHarness, *parts: str) -> str:
-    return (await harness.create(None, kind=Kind.FINAL, parts=parts)).upload.id
-
-
-async def found(harness: UploadsHarness, upload_id: str) -> Upload:
-    upload = await harness.record(upload_id)
-    assert upload is not None
-    return upload
 
 
 class LateRecords(FailingRecords):
