@@ -15,7 +15,14 @@ settings.load_profile("shared")
 LONG_TIMEOUT_SECONDS = 1800
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before pytest selects by marks."""
+    mark_long(items)
+    _extend_timeouts(items)
+
+
+def _extend_timeouts(items: list[pytest.Item]) -> None:
     """Give every test marked ``long`` at least ``LONG_TIMEOUT_SECONDS``, whatever its module gives the others."""
     for item in items:
         if item.get_closest_marker("long") is None:
@@ -23,12 +30,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         given = item.get_closest_marker("timeout")
         if given is None or given.args[0] < LONG_TIMEOUT_SECONDS:
             item.add_marker(pytest.mark.timeout(LONG_TIMEOUT_SECONDS), append=False)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before pytest selects by marks."""
-    mark_long(items)
 
 
 @pytest.fixture(scope="session")
