@@ -38,8 +38,8 @@ class RecordingSink(S3Sink):
 
     states: dict[str, Mapping[str, object]]
 
-    async def flush(self, *, durable: bool = False) -> int:
-        offset = await super().flush(durable=durable)
+    async def flush(self, *, durable: bool = False, more_follows: bool = False) -> int:
+        offset = await super().flush(durable=durable, more_follows=more_follows)
         self.states[self._upload.id] = self.state
         return offset
 

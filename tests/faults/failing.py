@@ -123,9 +123,9 @@ class FailingSink:
         self._faults.store()
         await self._inner.write(pieces)
 
-    async def flush(self, *, durable: bool = False) -> int:
+    async def flush(self, *, durable: bool = False, more_follows: bool = False) -> int:
         self._faults.store()
-        return await self._inner.flush(durable=durable)
+        return await self._inner.flush(durable=durable, more_follows=more_follows)
 
     async def committed(self) -> None:
         # Never raises, and so is no operation that can fail.

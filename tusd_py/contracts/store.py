@@ -68,8 +68,11 @@ class Sink(Protocol):
         """
         ...
 
-    async def flush(self, *, durable: bool = False) -> int:
+    async def flush(self, *, durable: bool = False, more_follows: bool = False) -> int:
         """Persist every piece taken so far and return the new ``persisted_offset``.
+
+        With ``more_follows`` a store to which the newest bytes would have to be sent twice may leave them to the next
+        flush, if many bytes were written since the last one.
 
         With ``durable`` the bytes, and the name they are found by, also survive a loss of power; an upload of no bytes
         then exists on the medium too. Raises like ``write``; ``persisted_offset`` then covers the stored prefix.

@@ -36,7 +36,7 @@ class MemorySink:
             self._failure = error
             raise
 
-    async def flush(self, *, durable: bool = False) -> int:
+    async def flush(self, *, durable: bool = False, more_follows: bool = False) -> int:
         self._check()
         if durable:
             # As on disk: bytes that an earlier crash left after the offset must not trail a complete upload.

@@ -114,7 +114,7 @@ class DiskSink:
         await uninterrupted(self._start(False, False, reader, observer))
         self._check()
 
-    async def flush(self, *, durable: bool = False) -> int:
+    async def flush(self, *, durable: bool = False, more_follows: bool = False) -> int:
         if self._job is not None:
             await asyncio.shield(self._job)
         self._check()

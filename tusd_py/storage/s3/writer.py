@@ -27,6 +27,9 @@ TAILS_MAX = 16
 class S3Sink:
     """Gathers one part at a time and sends whole ones in tasks of their own. A flush sends the rest as a tail.
 
+    Bytes of a tail are sent again with their part, and a flush waits until all parts are sent. So while a fast body
+    runs, a flush only counts the parts that have been sent.
+
     Bytes are persisted when S3 has answered for them and for all before them. What is in memory is counted in the
     budget. A sink that waits for memory holds none: it first sends what it has gathered as a tail.
     """
@@ -43,6 +46,7 @@ class S3Sink:
         self._jobs: deque[asyncio.Task[StoredPart]] = deque()  # the parts behind those of the state, in order
         # What only earlier states name: the keys of objects, and multipart uploads with their keys and ids.
         self._obsolete: list[tuple[str, str]] = []
+        self._has_begun_part = False  # since the last flush
         self._failure: StoreError | None = None
 
     @property
@@ -64,10 +68,13 @@ class S3Sink:
             self._fail(error)
             raise
 
-    async def flush(self, *, durable: bool = False) -> int:
+    async def flush(self, *, durable: bool = False, more_follows: bool = False) -> int:
+        is_fast, self._has_begun_part = self._has_begun_part, False
         try:
             self._check()
-            if self._fresh or self._jobs or (durable and not await self._is_whole()):
+            if more_follows and is_fast:
+                await self._finish_jobs(len(self._jobs))
+            elif self._fresh or self._jobs or (durable and not await self._is_whole()):
                 await self._prepare()
                 await self._finish_jobs(0)
                 if durable:
@@ -184,6 +191,7 @@ class S3Sink:
         fresh, count = self._take_fresh()
         job = asyncio.get_running_loop().create_task(self._send_part(index, tails, fresh, tail_bytes + count))
         self._jobs.append(job)
+        self._has_begun_part = True
         await self._finish_jobs(self._access.parallel_parts - 1)
 
     async def _send_part(self, index: int, tails: Sequence[Tail], fresh: list[bytes], acquired: int) -> StoredPart:

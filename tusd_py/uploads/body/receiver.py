@@ -246,7 +246,7 @@ class BodyReceiver:
         return self._sniffer is not None and self._sniffer.needs_more
 
     async def _save_progress(self, length: int | None) -> None:
-        offset = await self._sink.flush(durable=self._ports.policy.durable_saves)
+        offset = await self._sink.flush(durable=self._ports.policy.durable_saves, more_follows=True)
         # The save that makes offset and length equal waits for the end of the body: one more byte must be refused.
         if offset > self.upload.offset and (offset != length or self._is_last is not None):
             now = self._ports.clock()

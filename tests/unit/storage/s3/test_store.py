@@ -122,3 +122,26 @@ async def test_changed_part_is_sent_again(s3: FakeS3) -> None:
     cut = replace(recorded, offset=100)
     await sink.close()
     assert await read(store, await append(store, cut, [body[100:]])) == body
+
+
+async def test_saves_of_a_fast_body_send_nothing_twice(s3: FakeS3) -> None:
+    """While parts follow each other, a save counts those that were sent. Where no part began, the rest is a tail."""
+    store = FakeS3Store(s3)
+    body = bytes(content(9, 480))
+    sink = store.open(an_upload())
+    for stop in (150, 260, 370, 480):
+        await sink.write([body[stop - 110 if stop > 150 else 0 : stop]])
+        assert await sink.flush(more_follows=True) <= stop // 100 * 100
+        await sink.committed()
+    assert "put_object" not in s3.calls
+    assert await sink.flush(more_follows=True) == len(body)
+    assert s3.calls.count("put_object") == 1
+    await sink.close()
+
+
+async def test_end_of_a_fast_body_persists_everything(s3: FakeS3) -> None:
+    """A body that is cut counts to its last byte."""
+    sink = FakeS3Store(s3).open(an_upload())
+    await sink.write([bytes(150)])
+    assert await sink.flush() == 150
+    await sink.close()
