@@ -45,7 +45,7 @@ class Transition:
         before = from_row(rows[0]) if rows else None
         try:
             after, effects = self._decide(before)
-        except Exception as refusal:  # noqa: BLE001 - of this request only: the others of the batch must not fail
+        except Exception as refusal:  # noqa: BLE001 - the outermost handler of this decision; it is raised to its caller
             self.refusal = refusal
             return _UNCHANGED
         assert before is not None, "there is nothing to change"
