@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 TUS = {"Tus-Resumable": "1.0.0"}
 BODY = {"Content-Type": "application/offset+octet-stream"}
+NONCE = "0123456789abcdef"
 BUCKET = "uploads"
 
 
@@ -186,12 +187,12 @@ def test_janitor(server: RunningServer, s3: S3Server) -> None:
     url = create(server, len(body), body[: 6 * MIB])
     name = url.rsplit("/", 1)[1]
     client = s3.client()
-    lost = client.create_multipart_upload(Bucket=BUCKET, Key=f"uploads/{name}.lost")["UploadId"]
-    client.upload_part(Bucket=BUCKET, Key=f"uploads/{name}.lost", UploadId=lost, PartNumber=1, Body=b"x")
-    client.put_object(Bucket=BUCKET, Key=f"tails/{name}/lost", Body=b"x")
-    client.put_object(Bucket=BUCKET, Key="uploads/without-record.lost", Body=b"x")
+    lost = client.create_multipart_upload(Bucket=BUCKET, Key=f"uploads/{name}.{NONCE}")["UploadId"]
+    client.upload_part(Bucket=BUCKET, Key=f"uploads/{name}.{NONCE}", UploadId=lost, PartNumber=1, Body=b"x")
+    client.put_object(Bucket=BUCKET, Key=f"tails/{name}/{0:020d}-{NONCE}", Body=b"x")
+    client.put_object(Bucket=BUCKET, Key=f"uploads/without-record.{NONCE}", Body=b"x")
     client.put_object(Bucket=BUCKET, Key="others/lost", Body=b"x")
-    expected = {f"uploads/{name}.lost", f"tails/{name}/lost", "uploads/without-record.lost"}
+    expected = {f"uploads/{name}.{NONCE}", f"tails/{name}/{0:020d}-{NONCE}", f"uploads/without-record.{NONCE}"}
     assert janitor(server, s3) == [], "too young"
     until_now(
         lambda: {str(each["key"]) for each in janitor(server, s3, "--older-than", "0s")} == expected,
