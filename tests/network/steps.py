@@ -178,7 +178,7 @@ class KilledAtStep:
         stored = await asyncio.to_thread(self._kept.stored)
         async with _ports(self._own_settings) as ports:
             uploads = [upload for upload in await ports.records.find_all(stored) if upload is not None]
-        assert stored == [upload.id for upload in uploads], "stored without a record"
+        assert stored == [upload.id for upload in uploads], f"stored without a record; killed at {self._killed_at}"
         assert not [upload for upload in uploads if upload.has_ended]
         await self._compare_published(uploads)
 
