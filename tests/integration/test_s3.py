@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 TUS = {"Tus-Resumable": "1.0.0"}
 BODY = {"Content-Type": "application/offset+octet-stream"}
+NONCE = "0123456789abcdef"
 BUCKET = "uploads"
 #: Of its own: a killed or refused request of another test may leave an object, which the janitor finds too.
 JANITOR_BUCKET = "janitor"
@@ -198,12 +199,12 @@ def clean_up(server: RunningServer, s3: S3Server) -> None:
     url = create(server, len(body), body[: 6 * MIB])
     name = url.rsplit("/", 1)[1]
     client = s3.client()
-    lost = client.create_multipart_upload(Bucket=JANITOR_BUCKET, Key=f"uploads/{name}.lost")["UploadId"]
-    client.upload_part(Bucket=JANITOR_BUCKET, Key=f"uploads/{name}.lost", UploadId=lost, PartNumber=1, Body=b"x")
-    client.put_object(Bucket=JANITOR_BUCKET, Key=f"tails/{name}/lost", Body=b"x")
-    client.put_object(Bucket=JANITOR_BUCKET, Key="uploads/without-record.lost", Body=b"x")
+    lost = client.create_multipart_upload(Bucket=JANITOR_BUCKET, Key=f"uploads/{name}.{NONCE}")["UploadId"]
+    client.upload_part(Bucket=JANITOR_BUCKET, Key=f"uploads/{name}.{NONCE}", UploadId=lost, PartNumber=1, Body=b"x")
+    client.put_object(Bucket=JANITOR_BUCKET, Key=f"tails/{name}/{0:020d}-{NONCE}", Body=b"x")
+    client.put_object(Bucket=JANITOR_BUCKET, Key=f"uploads/without-record.{NONCE}", Body=b"x")
     client.put_object(Bucket=JANITOR_BUCKET, Key="others/lost", Body=b"x")
-    expected = {f"uploads/{name}.lost", f"tails/{name}/lost", "uploads/without-record.lost"}
+    expected = {f"uploads/{name}.{NONCE}", f"tails/{name}/{0:020d}-{NONCE}", f"uploads/without-record.{NONCE}"}
     assert janitor(server, s3) == [], "too young"
     # S3 counts whole seconds: an object of this second is not older than nothing.
     until_now(
