@@ -23,8 +23,31 @@ from tusd_py.cancellation import uninterrupted, wait_until_done
 P = ParamSpec("P")
 T = TypeVar("T")
 
+
+class _Callback:
+    """What a job has in place of a future: it calls ``on_done`` in the same turn, for a caller that is no task."""
+
+    __slots__ = ("_loop", "_on_done")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_done: Callable[[BaseException | None], None]) -> None:
+        self._loop = loop
+        self._on_done = on_done
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def cancelled(self) -> bool:
+        return False
+
+    def set_result(self, result: object, /) -> None:
+        self._on_done(None)
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        self._on_done(exception)
+
+
 #: A job: the future of its result, the call and its arguments; without a call the thread ends.
-_Job = tuple[asyncio.Future[Any], Callable[..., Any] | None, tuple[Any, ...]]
+_Job = tuple[asyncio.Future[Any] | _Callback, Callable[..., Any] | None, tuple[Any, ...]]
 #: Jobs that were submitted together. A batch may be handed over several times, to threads that help.
 _Batch = deque[_Job]
 #: How long quick calls wait at most for those before them: less than two writes to a disk take.
@@ -77,17 +100,35 @@ class ThreadPool:
         assert not kwargs, "positional arguments only"
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        self._add(loop, (future, work, args))
+        return future
+
+    def begin(
+        self,
+        on_done: Callable[[BaseException | None], None],
+        work: Callable[P, object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Call ``work`` as ``submit`` does, then ``on_done`` on the event loop, with ``None`` or the failure.
+
+        It must not raise. Without a future a call is reported one turn of the event loop earlier.
+        """
+        assert not kwargs, "positional arguments only"
+        loop = asyncio.get_running_loop()
+        self._add(loop, (_Callback(loop, on_done), work, args))
+
+    def _add(self, loop: asyncio.AbstractEventLoop, job: _Job) -> None:
         if not self._quick:
-            self._hand_over(deque([(future, work, args)]), self._count)
-            return future
+            self._hand_over(deque([job]), self._count)
+            return
         if loop is not self._loop:
             # What an event loop that has ended left behind has no caller any more.
             self._loop, self._helper = loop, None
             self._unqueued.clear()
         if not self._unqueued:
             loop.call_soon(self._enqueue)
-        self._unqueued.append((future, work, args))
-        return future
+        self._unqueued.append(job)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``work`` in a thread and return its result. If cancelled, wait until the call has ended.
@@ -188,7 +229,7 @@ class ThreadPool:
             del batch
             batch = self._next_batch(own)
 
-    def _finish(self, future: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
+    def _finish(self, future: asyncio.Future[Any] | _Callback, result: object, error: BaseException | None) -> None:
         if future.cancelled():
             return
         if error is None:

@@ -14,14 +14,14 @@ import pytest
 from tests.contracts.records import an_upload
 from tests.support.lockers import open_file_locker
 from tests.support.postgres import empty_database
-from tusd_py.contracts.direct import DirectDeletion, DirectLocker, DirectRecordChanges, DirectStore
+from tusd_py.contracts.direct import DirectDeletion, DirectLocker, DirectRecordChanges, DirectStore, DirectTransitions
 from tusd_py.contracts.locker import Lock
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.memory import MemoryLocker
-from tusd_py.model.jobs import NO_EFFECTS
-from tusd_py.model.upload import Upload
+from tusd_py.model.jobs import NO_EFFECTS, Effects
+from tusd_py.model.upload import Status, Upload
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.storage.disk.store import DiskStore
 
@@ -61,6 +61,38 @@ async def test_records_find_and_update(tmp_path: Path, kind: str) -> None:
         (failure,) = await called_back(begin)
         assert isinstance(failure, RecordConflict)
         assert saved[0] == await records.find(ID)
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_records_find_and_update_in_one_step(tmp_path: Path, kind: str) -> None:
+    """What the caller decides is recorded, unless it raises: then nothing changes, also for others of the batch."""
+    url = f"sqlite:///{tmp_path}/records.sqlite3" if kind == "sqlite" else empty_database()
+    database = await SqlDatabase.open(url)
+    records = database.records
+    assert isinstance(records, DirectTransitions)
+    seen: list[Upload | None] = []
+
+    def decide(upload: Upload | None) -> tuple[Upload, Effects]:
+        seen.append(upload)
+        if upload is None:
+            raise LookupError
+        return upload.with_status(Status.TERMINATED, datetime(2026, 3, 2, tzinfo=UTC)), NO_EFFECTS
+
+    try:
+        upload = an_upload(ID)
+        await records.insert(upload)
+        if kind == "postgresql":
+            assert not records.begin_transition(ID, decide, print, durable=True)
+            return
+        changed, failed = await asyncio.gather(
+            *(called_back(partial(records.begin_transition, each, decide, durable=True)) for each in (ID, "0" * 32))
+        )
+        assert seen == [upload, None]
+        assert changed == (await records.find(ID), None)
+        assert isinstance(changed[0], Upload) and changed[0].status is Status.TERMINATED
+        assert failed[0] is None and isinstance(failed[1], LookupError)
     finally:
         await database.close()
 

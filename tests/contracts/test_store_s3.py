@@ -127,7 +127,7 @@ class TestS3Store(StoreContract):
     def put_beneath(self, store: Store, upload_id: str, stored: bytes) -> None:
         """What a process leaves that was killed between the completion in S3 and the save of the record."""
         assert isinstance(store, RecordingStore)
-        key = f"uploads/{upload_id}.left"
+        key = f"uploads/{upload_id}.0123456789abcdef"
         self.client.put_object(Bucket=store._client.bucket, Key=key, Body=stored)
         store.states[upload_id] = {KEY: {"key": key}}
 

@@ -37,6 +37,22 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
+def listing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with all lists."""
+    settings = {
+        "JWT__SECRET": SECRET,
+        "API__ENABLED": "true",
+        "ACCOUNTS__ENABLED": "true",
+        "ACCOUNTS__API_KEYS": "true",
+        "AUDIT__ENABLED": "true",
+        "CODES__ENABLED": "true",
+    }
+    running = start_server(tmp_path_factory.mktemp("lists") / "data", settings=settings)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server without access control."""
     running = start_server(tmp_path_factory.mktemp("open") / "data", settings={"API__ENABLED": "true"})
@@ -231,6 +247,29 @@ async def test_hostile_queries_are_no_server_error(opened: RunningServer, parame
     answer = await call(opened, "GET", f"uploads?{parameter}={text}")
     assert answer.status in (200, 400), answer
     assert answer.status == 200 or json.loads(answer.body)["detail"]
+
+
+@pytest.mark.parametrize("path", ["accounts", "keys", "uploads", "sessions", "jobs", "events", "audit", "codes"])
+@pytest.mark.parametrize("limit", ["0", "-1", "1001", "x", "1&limit=2"])
+async def test_page_without_rows_400(listing: RunningServer, path: str, limit: str) -> None:
+    """A page of no rows would look like the last one, so every list refuses to make it."""
+    answer = await request("GET", f"{listing.root}/api/{path}?limit={limit}", ROOT)
+    assert (answer.status, b"limit" in answer.body) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", each) for each in ("codes", "upload-links", "download-links", "keys", "accounts", "quota", "audit")),
+        *(("POST", each) for each in ("codes", "codes/redeem", "upload-links", "download-links", "keys", "accounts")),
+        *(("POST", f"auth/{each}") for each in ("login", "refresh", "logout")),
+    ],
+)
+async def test_feature_that_is_off_404(opened: RunningServer, method: str, path: str) -> None:
+    """Without access control, its resources say that it is off before they look at the request."""
+    headers = {"Content-Type": "application/json"} if method == "POST" else {}
+    answer = await request(method, f"{opened.root}/api/{path}", headers, b"{}" if method == "POST" else b"")
+    assert (answer.status, b"off" in answer.body) == (404, True)
 
 
 async def test_huge_and_deep_bodies_4xx(opened: RunningServer) -> None:

@@ -68,8 +68,8 @@ class InBuckets:
     def stored(self) -> list[str]:
         keys = [each["Key"] for each in self.client.list_objects_v2(Bucket=self.bucket).get("Contents", ())]
         keys += [each["Key"] for each in self.client.list_multipart_uploads(Bucket=self.bucket).get("Uploads") or ()]
-        # "uploads/<id>.<suffix>", "tails/<id>/<name>", "publishing/<id>"
-        # Not that by which a server finds out what S3 can do ("probe", "tails/probe<number>/0"): the ports of the test
+        # "uploads/<id>.<suffix>", "tails/<id>/<name>", "publishing/<id>.publishing"
+        # Not that by which a server finds out what S3 can do ("probe", "tails/probe..."): the ports of the test
         # itself may have just been closed in the middle of it.
         probes = ("probe", "tails/probe")
         return sorted(key.split("/")[1].partition(".")[0] for key in keys if not key.startswith(probes))

@@ -23,6 +23,24 @@ async def test_results_and_errors_reach_the_caller() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("quick", [False, True])
+async def test_begun_calls_report_their_end_to_a_callback(quick: bool) -> None:
+    """On the thread of the event loop, with ``None`` or the failure."""
+    threads = ThreadPool(2, "test", quick=quick)
+    reports: list[tuple[int, str]] = []
+
+    def on_done(failure: BaseException | None) -> None:
+        reports.append((threading.get_ident(), type(failure).__name__))
+
+    threads.begin(on_done, divmod, 7, 2)
+    await eventually(lambda: len(reports) == 1)
+    threads.begin(on_done, divmod, 7, 0)
+    await eventually(lambda: len(reports) == 2)
+    assert reports == [(threading.get_ident(), "NoneType"), (threading.get_ident(), "ZeroDivisionError")]
+    await threads.close()
+
+
+@pytest.mark.anyio
 async def test_threads_are_bounded() -> None:
     """Threads are started on demand, never more than the limit; further calls wait."""
     threads = ThreadPool(3, "bounded")

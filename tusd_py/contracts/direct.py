@@ -56,6 +56,27 @@ class DirectRecordChanges(Protocol):
         ...
 
 
+#: The upload as it shall be recorded, and what is written with it, for the upload that was found (without its parts).
+#: It is called in another thread, perhaps twice, so it may change nothing. What it raises is the failure.
+Decide = Callable[[Upload | None], tuple[Upload, Effects]]
+
+#: Called once, later, with the upload as it was recorded and ``None``, or with ``None`` and the failure. It must not
+#: raise.
+OnChanged = Callable[[Upload | None, BaseException | None], None]
+
+
+@runtime_checkable
+class DirectTransitions(Protocol):
+    """Records that can find and update an upload in one step."""
+
+    def begin_transition(self, upload_id: str, decide: Decide, on_changed: OnChanged, *, durable: bool) -> bool:
+        """Record what ``decide`` returns; return whether that has begun. It does not where two steps are faster.
+
+        A ``durable`` change survives a loss of power. Raises ``RecordsUnavailable`` if too many calls wait.
+        """
+        ...
+
+
 @runtime_checkable
 class DirectDeletion(Protocol):
     """A store that deletes the bytes of an upload without a task."""

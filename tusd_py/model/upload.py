@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
@@ -77,6 +78,16 @@ class HistoryEntry:
     reason: str = ""
     name: str = ""
     details: Mapping[str, str] = field(default_factory=lambda: NO_DETAILS)
+
+
+class History(Sequence[HistoryEntry]):
+    """A history that is kept in another form, and takes an entry without being converted from it."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def with_entry(self, entry: HistoryEntry) -> History:
+        """This history with one more entry at its end."""
 
 
 # No slots: copying the dictionary is seven times as fast as ``dataclasses.replace``, and a small upload is changed half
@@ -175,7 +186,9 @@ class Upload:
         """In another status, with an entry in the history."""
         assert status in TRANSITIONS[self.status], f"{self.status} cannot become {status}"
         entry = HistoryEntry(status, at, reason, details=details)
-        return self._with(status=status, updated_at=at, history=(*self.history, entry))
+        history = self.history
+        longer = history.with_entry(entry) if isinstance(history, History) else (*history, entry)
+        return self._with(status=status, updated_at=at, history=longer)
 
     def hand_to_workers(self, steps: tuple[str, ...], at: datetime) -> Upload:
         """After the blocking hooks: with ``steps`` for the workers, or ready if there are none."""

@@ -10,9 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from tusd_py.contracts.direct import DirectDeletion, DirectLock, DirectLocker, DirectRecordChanges, DirectStore
+from tusd_py.contracts.direct import (
+    DirectDeletion,
+    DirectLock,
+    DirectLocker,
+    DirectRecordChanges,
+    DirectStore,
+    DirectTransitions,
+)
 from tusd_py.model.hooks import Hook
 from tusd_py.model.ids import is_generated_id
+from tusd_py.model.jobs import Effects
 from tusd_py.model.principal import Principal, Verb
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol import rules
@@ -80,6 +88,7 @@ class DirectChanges:
     ) -> None:
         self.ports = ports
         self.records = records
+        self._transitions = records if isinstance(records, DirectTransitions) else None
         self.store = store
         self.deletion = deletion
         self.locker = locker
@@ -110,13 +119,20 @@ class DirectChanges:
             return False
         else:
             try:
-                self.records.begin_find(request.upload_id, change.on_found)
+                if not (isinstance(request, Terminate) and principal is None and self._terminate(change, request)):
+                    self.records.begin_find(request.upload_id, change.on_found)
             except BaseException:
                 change.unlock()
                 raise
         # The server that stops waits for its requests, but not for one whose client is gone before a task answers it.
         self.ports.background.begin()
         return True
+
+    def _terminate(self, change: _Change, request: Terminate) -> bool:
+        """Find and end the upload in one step, if the records do that."""
+        return self._transitions is not None and self._transitions.begin_transition(
+            request.upload_id, change.terminate, change.on_terminated, durable=True
+        )
 
     def _may_bring_bytes(self, principal: Principal | None) -> bool:
         """Whether a body needs to wait for no other one, and its type needs no look."""
@@ -245,11 +261,8 @@ class _Change:
         if upload is not None and not self._is_permitted(upload):
             raise _Unusual
         if isinstance(request, Terminate):
-            # Final uploads may need a partial one.
-            upload = _ordinary(rules.terminate(upload, now, ()))
-            self._upload = upload
-            ended = upload.with_status(Status.TERMINATED, now)
-            self._update(ended.expiring(ports.policy.expiry(ended, now)), self._on_terminated)
+            after, effects = self.terminate(upload)
+            self._after = self._begun.records.begin_update(self._upload, after, effects, self._on_terminated)
             return
         upload = _ordinary(rules.ensure_available(upload, now))
         if may_be_ahead_of_bytes(ports, upload):
@@ -268,6 +281,22 @@ class _Change:
         self._upload = upload
         durable = upload.offset + self._size == upload.length or ports.policy.durable_saves
         self._begun.store.begin_write(upload, self._pieces, self._on_stored, durable=durable)
+
+    def terminate(self, upload: Upload | None) -> tuple[Upload, Effects]:
+        """The upload as terminated, with its effects. May run in the thread of the records: it is a ``Decide``."""
+        ports = self._begun.ports
+        now = ports.clock()
+        # Final uploads may need a partial one.
+        self._upload = upload = _ordinary(rules.terminate(upload, now, ()))
+        ended = upload.with_status(Status.TERMINATED, now)
+        after = ended.expiring(ports.policy.expiry(ended, now))
+        return after, self._effects(after)
+
+    def on_terminated(self, saved: Upload | None, failure: BaseException | None) -> None:
+        """Go on with the upload, which was found and recorded as terminated in one step."""
+        if saved is not None:
+            self._after = saved
+        self._on_terminated(failure)
 
     def _is_permitted(self, upload: Upload) -> bool:
         ports, principal = self._begun.ports, self._principal
@@ -292,10 +321,11 @@ class _Change:
         self._give_up(failure)
 
     def _update(self, after: Upload, on_done: Callable[[BaseException | None], None]) -> None:
-        begun, before = self._begun, self._upload
+        self._after = self._begun.records.begin_update(self._upload, after, self._effects(after), on_done)
+
+    def _effects(self, after: Upload) -> Effects:
         caller = direct_caller("", self._client, self._principal)
-        effects = effects_of(begun.ports, before, after, Cause(caller))
-        self._after = begun.records.begin_update(before, after, effects, on_done)
+        return effects_of(self._begun.ports, self._upload, after, Cause(caller))
 
     def _on_appended(self, failure: BaseException | None) -> None:
         if failure is not None:

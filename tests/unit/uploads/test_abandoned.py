@@ -93,7 +93,7 @@ async def test_objects_of_others_stay(harness: UploadsHarness, s3: FakeS3) -> No
     """Another program has them in the same bucket."""
     others = {"uploads/a/b": b"1", "other/x": b"2", "tails/x": b"3", "probe": b""}
     s3.objects |= others
-    s3.objects["uploads/without-record.0f"] = b"4"
+    s3.objects["uploads/without-record.0123456789abcdef"] = b"4"
     assert await remove_abandoned(harness.ports, LATER) == 1
     assert s3.objects == others
 

@@ -96,6 +96,7 @@ class SqlDatabase:
                 audit_statements,
                 grants,
                 compile_search_statements(driver.dialect),
+                in_one_step=not driver.pipelines,
             ),
             job_queue=SqlJobQueue(runner, job_statements),
             endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),

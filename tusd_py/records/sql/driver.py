@@ -61,6 +61,13 @@ class DatabaseConnection(Protocol):
         """A transaction whose statements all see the same snapshot. Raises ``RecordsUnavailable``."""
         ...
 
+    def fetch_once(self, statement: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """The rows of one statement that reads, on a snapshot of its own: without a transaction around it.
+
+        Raises ``RecordsUnavailable``, or like ``execute``.
+        """
+        ...
+
     def savepoint(self) -> AbstractContextManager[None]:
         """A part of the transaction that is undone alone if its block raises."""
         ...

@@ -289,6 +289,10 @@ class PostgresConnection:
         with self._answering(self._open()):
             yield
 
+    def fetch_once(self, statement: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        with self.reading_once():
+            return self.execute(statement, values).fetchall()
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         driver = self._driver

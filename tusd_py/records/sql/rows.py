@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
-from tusd_py.model.upload import NO_DETAILS, NO_STATE, HistoryEntry, Kind, Status, Upload
+from tusd_py.model.upload import NO_DETAILS, NO_STATE, History, HistoryEntry, Kind, Status, Upload
 from tusd_py.protocol.listing import declared_fields, detected_type
 from tusd_py.records.sql.tables import from_microseconds, to_microseconds
 
@@ -37,6 +38,40 @@ COLUMNS = (
 
 #: The columns that only an insertion sets.
 DECLARED_COLUMNS = ("name_key", "declared_type")
+
+# A statement that sets fewer columns costs less: SQLite also writes each index that has one of them, although its value
+# is the same, and PostgreSQL has to compare them.
+
+#: The columns that change while bytes arrive.
+PROGRESS_COLUMNS = ("length", "offset", "token", "updated_at", "expires_at", "storage")
+#: The columns that change when the status or the history does.
+STATE_COLUMNS = (*PROGRESS_COLUMNS, "status", "completed_at", "history", "pending_steps", "detected_type")
+_state_of = attrgetter("status", "completed_at", "history", "pending_steps")
+_rest_of = attrgetter("kind", "metadata_header", "concat_header", "owner", "created_at", "grant", "length_max")
+
+
+def is_progress(before: Upload, after: Upload) -> bool:
+    """Whether ``PROGRESS_COLUMNS`` have all that changes."""
+    return _state_of(after) == _state_of(before) and _rest_of(after) == _rest_of(before)
+
+
+def is_state(before: Upload, after: Upload) -> bool:
+    """Whether ``STATE_COLUMNS`` have all that changes."""
+    return bool(_rest_of(after) == _rest_of(before))
+
+
+def progress_row(upload: Upload, token: int) -> dict[str, object]:
+    """As ``to_row``, with ``PROGRESS_COLUMNS`` and what tells the change from others."""
+    return {
+        "id": upload.id,
+        "status": upload.status.value,
+        "length": upload.length,
+        "offset": upload.offset,
+        "token": token,
+        "updated_at": to_microseconds(upload.updated_at),
+        "expires_at": None if upload.expires_at is None else to_microseconds(upload.expires_at),
+        "storage": _format_storage(upload.storage),
+    }
 
 
 def inserted_row(upload: Upload) -> dict[str, object]:
@@ -113,8 +148,7 @@ def to_row(upload: Upload, token: int) -> dict[str, object]:
         "storage": _format_storage(upload.storage),
         "grant": upload.grant,
         "length_max": upload.length_max,
-        # A history as the database has it has no new entry; the column keeps what it has.
-        "detected_type": None if type(upload.history) is StoredHistory else detected_type(upload.history) or None,
+        "detected_type": _detected_type(upload.history),
     }
 
 
@@ -167,23 +201,27 @@ def _parse_storage(text: str) -> Mapping[str, object]:
     return NO_STATE if text == "{}" else MappingProxyType(json.loads(text))
 
 
-class StoredHistory(Sequence[HistoryEntry]):
-    """A history as the database has it. It is parsed when an entry is looked at: HEAD and most PATCHes never do that.
+class StoredHistory(History):
+    """A history as the database has it. It is parsed when an entry is looked at: most requests never do that.
 
-    It is written back as it is.
+    It is written back as it is, with the entries that were ``added`` since.
     """
 
-    __slots__ = ("_entries", "text")
+    __slots__ = ("_entries", "added", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, added: tuple[HistoryEntry, ...] = ()) -> None:
         self.text = text
+        self.added = added
         self._entries: tuple[HistoryEntry, ...] | None = None
 
     @property
     def entries(self) -> tuple[HistoryEntry, ...]:
         if self._entries is None:
-            self._entries = tuple(map(_parse_entry, json.loads(self.text)))
+            self._entries = (*map(_parse_entry, json.loads(self.text)), *self.added)
         return self._entries
+
+    def with_entry(self, entry: HistoryEntry) -> StoredHistory:
+        return StoredHistory(self.text, (*self.added, entry))
 
     def __getitem__(self, index: Any) -> Any:
         return self.entries[index]
@@ -203,10 +241,18 @@ class StoredHistory(Sequence[HistoryEntry]):
 
 def _format_history(history: Sequence[HistoryEntry]) -> str:
     if type(history) is StoredHistory:
-        return history.text
+        if not history.added:
+            return history.text
+        # It has at least one entry: of an empty one there is no ``StoredHistory``.
+        return f"{history.text[:-1]},{','.join(map(_format_entry, history.added))}]"
     if not history:
         return "[]"
     return f"[{','.join(map(_format_entry, history))}]"
+
+
+def _detected_type(history: Sequence[HistoryEntry]) -> str | None:
+    """The type that validation has found; ``None`` if it is what the column has, or there is none."""
+    return detected_type(history.added if type(history) is StoredHistory else history) or None
 
 
 def _format_entry(entry: HistoryEntry) -> str:

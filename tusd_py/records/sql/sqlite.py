@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -241,6 +242,10 @@ class SqliteConnection:
             raise self.to_fault(error) from error
         with self._commit_or_roll_back(driver):
             yield
+
+    def fetch_once(self, statement: str, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        # All of them: a statement of which a row is left would keep its snapshot.
+        return self._open().execute(statement, values).fetchall()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -26,7 +26,7 @@ from sqlalchemy.sql.dml import Insert
 
 from tusd_py.model.upload import Kind, Status
 from tusd_py.records.sql.dialect import compile_by_position, compile_text, insert_or_ignore, json_elements, with_limit
-from tusd_py.records.sql.rows import COLUMNS, DECLARED_COLUMNS, PLAIN_COLUMNS
+from tusd_py.records.sql.rows import COLUMNS, DECLARED_COLUMNS, PLAIN_COLUMNS, PROGRESS_COLUMNS, STATE_COLUMNS
 from tusd_py.records.sql.tables import NEEDS_RECOVERY, RecordsTable
 
 _uploads = RecordsTable.metadata.tables["uploads"]
@@ -43,9 +43,12 @@ class Statements:
     insert_plain: str  # rows.plain_row, by position
     insert_part: str  # final_id, position, part_id
     update: str  # a row of rows.to_row, seen_id, seen_offset, seen_token
+    update_state: str  # the same; sets STATE_COLUMNS only
+    update_progress: str  # a row of rows.progress_row, seen_id, seen_offset, seen_token
     delete: str  # seen_id, seen_token
     delete_ended: str  # seen_id, seen_token
     find: str  # ids: a JSON array
+    find_one: str  # its_id
     parts_of: str  # ids: a JSON array
     list_uploads: str  # statuses: a JSON array, owner, limit
     page: str  # after_id, limit
@@ -61,11 +64,8 @@ def compile_statements(dialect: Dialect) -> Statements:
     """Every statement, for ``dialect``."""
     ids = json_elements(dialect, "ids")
     seen = (_uploads.c.id == bindparam("seen_id"), _uploads.c.token == bindparam("seen_token"))
-    update_seen = (
-        update(_uploads)
-        .where(*seen, _uploads.c.offset == bindparam("seen_offset"))
-        .values(detected_type=_detected_or(_uploads.c.detected_type))
-    )
+    update_progress = update(_uploads).where(*seen, _uploads.c.offset == bindparam("seen_offset"))
+    update_seen = update_progress.values(detected_type=_detected_or(_uploads.c.detected_type))
     parts_of = select(_parts.c.final_id, _parts.c.part_id).where(_parts.c.final_id.in_(ids))
     due = _upload.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
     living = _uploads.c.status.in_(_literals(Status.UPLOADING, Status.PROCESSING, Status.READY))
@@ -93,9 +93,12 @@ def compile_statements(dialect: Dialect) -> Statements:
         insert_plain=compile_by_position(dialect, _plain_insert(dialect), list(PLAIN_COLUMNS)),
         insert_part=compile_text(dialect, insert(_parts)),
         update=compile_text(dialect, update_seen, [name for name in _columns if name not in ("id", *DECLARED_COLUMNS)]),
+        update_state=compile_text(dialect, update_seen, [*STATE_COLUMNS]),
+        update_progress=compile_text(dialect, update_progress, [*PROGRESS_COLUMNS]),
         delete=compile_text(dialect, delete(_uploads).where(*seen)),
         delete_ended=compile_text(dialect, delete(_uploads).where(*seen, has_ended)),
         find=compile_text(dialect, _upload.where(_uploads.c.id.in_(ids))),
+        find_one=compile_text(dialect, _upload.where(_uploads.c.id == bindparam("its_id"))),
         parts_of=compile_text(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
         list_uploads=compile_text(dialect, with_limit(listed)),
         page=compile_text(dialect, with_limit(page)),

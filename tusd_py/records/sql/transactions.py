@@ -165,6 +165,8 @@ class Reader:
         return _together_or_apart(self._connection, ops, self._transact)
 
     def _transact(self, ops: Sequence[ReadOp], apart: bool) -> list[list[Any] | Exception]:
+        if len(ops) == 1 and isinstance(ops[0], FindByIds) and (found_one := self._find_one(ops[0])) is not None:
+            return [found_one]
         with self._connection.reading():
             finds = [op for op in ops if isinstance(op, FindByIds)]
             ids = {upload_id for op in finds for upload_id in op.ids}
@@ -178,6 +180,17 @@ class Reader:
             if apart:
                 return [isolated(self._connection, partial(self._run, op, found)) for op in ops]
             return [self._run(op, found) for op in ops]
+
+    def _find_one(self, op: FindByIds) -> list[Upload | None] | None:
+        """The result of ``op``, if it is that of one small statement: half the time of one for any number of ids."""
+        if len(op.ids) != 1:
+            return None
+        rows = self._connection.fetch_once(self._statements.find_one, {"its_id": op.ids[0]})
+        if not rows:
+            spend_as_if_found(1)
+            return [None]
+        # Parts are a second statement, which must see the same snapshot.
+        return None if op.with_parts and has_finals(rows) else [from_row(rows[0])]
 
     def _run(self, op: ReadOp, found: Mapping[str, Upload]) -> list[Any]:
         if isinstance(op, FindByIds):

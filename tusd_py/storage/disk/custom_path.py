@@ -97,9 +97,10 @@ class CustomPath:
                 return
             os.close(descriptor)
 
-    def delete(self, upload_id: str) -> None:
+    def delete(self, upload_id: str, is_final: bool = True) -> None:
         """See ``FileLocation.delete``. Does nothing at a path that is not, or no longer, reserved for this upload."""
-        self._directory.remove_temporary(upload_id)
+        if is_final:
+            self._directory.remove_temporary(upload_id)
         if self._reserved_for() != upload_id:
             return
         try:

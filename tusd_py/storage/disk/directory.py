@@ -56,8 +56,11 @@ class FileLocation(Protocol):
         """Leave no bytes of an upload that could not be concatenated; it may be tried again."""
         ...
 
-    def delete(self, upload_id: str) -> None:
-        """Remove the upload's file and temporary file, if any; a loss of power does not bring them back."""
+    def delete(self, upload_id: str, is_final: bool = True) -> None:
+        """Remove the upload's file, if any; a loss of power does not bring it back.
+
+        So with the temporary file of a concatenation, which only an upload that ``is_final`` may have.
+        """
         ...
 
     def size(self, upload_id: str) -> int:
@@ -120,9 +123,11 @@ class UploadDirectory:
         """Remove the temporary file of a concatenation that never finished, if there is one."""
         unlinked(_temporary(upload_id), self.descriptor)
 
-    def delete(self, upload_id: str) -> None:
-        removed = [unlinked(name, self.descriptor) for name in (_checked(upload_id), _temporary(upload_id))]
-        if any(removed):
+    def delete(self, upload_id: str, is_final: bool = True) -> None:
+        removed = unlinked(_checked(upload_id), self.descriptor)
+        if is_final:
+            removed = unlinked(_temporary(upload_id), self.descriptor) or removed
+        if removed:
             self.sync()
 
     def size(self, upload_id: str) -> int:

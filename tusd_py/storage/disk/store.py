@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 from tusd_py.contracts.store import PATH, OnProgress, StoreFull
 from tusd_py.model.ids import is_generated_id
-from tusd_py.model.upload import NO_STATE, Upload
+from tusd_py.model.upload import NO_STATE, Kind, Upload
 from tusd_py.storage.disk.chosen_ids import mark, unmark
 from tusd_py.storage.disk.concatenation import Concatenation
 from tusd_py.storage.disk.custom_path import CustomPath
@@ -79,9 +79,7 @@ class DiskStore:
         self, upload: Upload, pieces: Sequence[bytes], on_done: Callable[[BaseException | None], None], *, durable: bool
     ) -> None:
         """See ``DirectStore``."""
-        sink = self.open(upload)
-        written = sink.begin_flush(pieces, durable=durable)
-        written.add_done_callback(lambda future: on_done(future.exception() or sink.failure))
+        self.open(upload).begin_flush(pieces, on_done, durable=durable)
 
     def read(self, upload: Upload, start: int, stop: int) -> DiskContent:
         location = self._location_of(upload)
@@ -120,25 +118,27 @@ class DiskStore:
             raise StoreFull(f"{count} bytes do not fit on the disk, where {available} are free")
 
     async def delete(self, upload: Upload) -> None:
-        location = self._location_of(upload)
-        # The calls of one turn share a thread of the quick ones, for which a small file does not take long.
-        is_small = upload.offset <= _SMALL_BYTES and location is self._directory
-        await self._run(self._threads if is_small else self._slow_threads, location.delete, upload.id)
+        location, threads = self._for_deletion(upload)
+        await self._run(threads, location.delete, upload.id, upload.kind is Kind.FINAL)
         if location is self._directory and not is_generated_id(upload.id):
             await self._run(self._slow_threads, unmark, self._directory, upload.id)
 
     def begin_delete(self, upload: Upload, on_done: Callable[[BaseException | None], None]) -> None:
         """See ``DirectDeletion``."""
         assert is_generated_id(upload.id), "a chosen id has a mark as well"
-        location = self._location_of(upload)
-        is_small = upload.offset <= _SMALL_BYTES and location is self._directory
-        deleted = (self._threads if is_small else self._slow_threads).submit(location.delete, upload.id)
+        location, threads = self._for_deletion(upload)
 
-        def on_deleted(future: asyncio.Future[None]) -> None:
-            failure = future.exception()
+        def on_deleted(failure: BaseException | None) -> None:
             on_done(store_error(failure) if isinstance(failure, OSError) else failure)
 
-        deleted.add_done_callback(on_deleted)
+        threads.begin(on_deleted, location.delete, upload.id, upload.kind is Kind.FINAL)
+
+    def _for_deletion(self, upload: Upload) -> tuple[FileLocation, ThreadPool]:
+        """Where the bytes of ``upload`` are, and the threads that delete them."""
+        location = self._location_of(upload)
+        # The calls of one turn share a thread of the quick ones, for which a small file does not take long.
+        is_small = upload.offset <= _SMALL_BYTES and location is self._directory
+        return location, self._threads if is_small else self._slow_threads
 
     async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
         ids = old_ids(self._directory, before.timestamp())

@@ -97,14 +97,15 @@ class DiskSink:
             self._check()
         self._start(False, False)
 
-    def begin_flush(self, pieces: Sequence[bytes], *, durable: bool) -> asyncio.Future[None]:
-        """Write ``pieces`` and close the file. When that is done, ``failure`` is what went wrong, if anything did."""
-        self._pieces = list(pieces)
-        return self._start(True, durable)
+    def begin_flush(
+        self, pieces: Sequence[bytes], on_done: Callable[[BaseException | None], None], *, durable: bool
+    ) -> None:
+        """Write ``pieces``, the only ones, and close the file; then call ``on_done`` with ``None`` or the failure."""
 
-    @property
-    def failure(self) -> StoreError | None:
-        return self._failure
+        def on_flushed(failure: BaseException | None) -> None:
+            on_done(failure or self._failure)
+
+        self._threads.begin(on_flushed, self._work, list(pieces), True, durable, None, None)
 
     async def transfer(self, reader: SocketReader, observer: ByteObserver | None = None) -> None:
         if self._job is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 
 from tusd_py.model.upload import Upload
@@ -11,8 +10,6 @@ from tusd_py.storage.s3.budget import MemoryBudget
 from tusd_py.storage.s3.client import S3Client
 from tusd_py.storage.s3.layout import Keys, PartLayout
 from tusd_py.storage.s3.state import S3State, from_storage
-
-_NONCE_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +32,8 @@ class S3Access:
 
     def new_object_key(self, upload: Upload) -> str:
         """A key that nothing has used before, and nothing else will use."""
-        return self.keys.attempt(upload, secrets.token_hex(_NONCE_BYTES))
+        return self.keys.new_attempt(upload)
 
     def new_tail_key(self, upload: Upload, offset: int) -> str:
         """The key of a tail that begins at ``offset``; like that of an object, nothing else uses it."""
-        return f"{self.keys.tails(upload.id)}{offset:020d}-{secrets.token_hex(_NONCE_BYTES)}"
+        return self.keys.new_tail(upload.id, offset)

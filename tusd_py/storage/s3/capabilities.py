@@ -37,7 +37,7 @@ class Capabilities:
 async def find_capabilities(client: S3Client, keys: Keys, attributes: ObjectAttributes) -> Capabilities:
     """Try everything with a small object, and remove it. Raises ``StoreUnavailable`` if that is refused."""
     # A key of its own for each process, which looks like the tail of an upload: the sweeper removes it after a crash.
-    key = f"{keys.tails(f'probe{secrets.token_hex(8)}')}0"
+    key = keys.new_tail(f"probe{secrets.token_hex(8)}", 0)
     try:
         await client.call("put_object", Key=key, Body=b"probe", **attributes.of_sample())
     except Refused as error:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tusd_py.model.ids import is_upload_id
+from tusd_py.model.ids import is_generated_id, is_upload_id
 from tusd_py.model.upload import Upload
 
 #: Our key in ``Upload.storage`` for the key of an object that does not follow from the default pattern.
 OBJECT_KEY = "s3_key"
 DEFAULT_PATTERN = "uploads/{id}"
 _ID = "{id}"
+_NONCE_BYTES = 8
+_NONCE = f"[0-9a-f]{{{2 * _NONCE_BYTES}}}"
+#: What is behind the id in the key of an attempt, and behind the prefix in that of a tail.
+_ATTEMPT = re.compile(rf"\.{_NONCE}")
+_TAIL = re.compile(rf"[0-9]{{20}}-{_NONCE}")
+_NOTE = ".publishing"
 
 #: What S3 accepts: parts of one multipart upload, and the least size of each but the last.
 PARTS_MAX = 10_000
@@ -80,11 +88,27 @@ class Keys:
         """The key of the complete upload, without a nonce."""
         return str(upload.storage.get(OBJECT_KEY, "")) or self.default(upload.id)
 
-    def attempt(self, upload: Upload, nonce: str) -> str:
-        """The key of one attempt to make the object of ``upload``: a ``nonce`` follows the id, in which is no dot."""
+    def new_attempt(self, upload: Upload) -> str:
+        """A key for one attempt to make the object of ``upload``: a nonce follows the id, in which is no dot."""
         key = self.object_of(upload)
         root = self.root(key, upload.id)
-        return f"{root}.{nonce}{key[len(root) :]}"
+        return f"{root}.{secrets.token_hex(_NONCE_BYTES)}{key[len(root) :]}"
+
+    def new_tail(self, upload_id: str, offset: int) -> str:
+        """A key for a tail that begins at ``offset``."""
+        return f"{self.tails(upload_id)}{offset:020d}-{secrets.token_hex(_NONCE_BYTES)}"
+
+    def is_attempt(self, found: str, key: str, upload_id: str) -> bool:
+        """Whether ``found`` is the key of an attempt to make the object ``key``, which may have a nonce itself."""
+        root = self.root(key, upload_id)
+        rest = _ATTEMPT.sub("", key[len(root) :], count=1) if _ATTEMPT.match(key, len(root)) else key[len(root) :]
+        if not found.startswith(root):
+            return False
+        nonce = _ATTEMPT.match(found, len(root))
+        if nonce is None:
+            # Without a nonce only what has a random id is ours for certain.
+            return found == root + rest and is_generated_id(upload_id)
+        return found[nonce.end() :] == rest
 
     def root(self, key: str, upload_id: str) -> str:
         """The part of a key of this upload with which the keys of all attempts begin: up to the id."""
@@ -132,10 +156,13 @@ class Keys:
 
     def note(self, upload_id: str) -> str:
         """The key of what the publisher has to remember of an upload after a crash."""
-        return self.all_notes + _checked(upload_id)
+        return f"{self.all_notes}{_checked(upload_id)}{_NOTE}"
 
     def upload_of(self, key: str) -> str | None:
-        """The id of the upload that an object belongs to; ``None`` for an object of something else."""
+        """The id of the upload that an object belongs to; ``None`` for an object of something else.
+
+        Other programs may use the bucket: only a key that has a nonce, or an id that a server generates, is ours.
+        """
         found = self._id_in(key)
         return found if is_upload_id(found) else None
 
@@ -143,16 +170,17 @@ class Keys:
         """The text in ``key`` at the place of the id; empty if there is none."""
         if key.startswith(self.all_tails):
             upload_id, _, name = key.removeprefix(self.all_tails).partition("/")
-            return upload_id if name else ""
+            return upload_id if _TAIL.fullmatch(name) else ""
         if key.startswith(self.all_notes):
-            return key.removeprefix(self.all_notes)
+            name = key.removeprefix(self.all_notes)
+            return name.removesuffix(_NOTE) if name.endswith(_NOTE) else ""
         if not key.startswith(self.prefix):
             return ""
         segments = key.removeprefix(self.prefix).split("/")
         if len(segments) == 2 and segments[0] == "uploads":
-            return segments[1].partition(".")[0]
+            return _id_before_nonce(segments[1])
         has_pattern = segments[0] == self.pattern.partition("/")[0] and len(segments) == self.pattern.count("/") + 1
-        return segments[self._id_index].partition(".")[0] if has_pattern else ""
+        return _id_before_nonce(segments[self._id_index]) if has_pattern else ""
 
     @property
     def has_default_pattern(self) -> bool:
@@ -162,6 +190,12 @@ class Keys:
     @property
     def _id_index(self) -> int:
         return self.pattern.split("/").index(_ID)
+
+
+def _id_before_nonce(segment: str) -> str:
+    upload_id, dot, nonce = segment.partition(".")
+    is_ours = _ATTEMPT.fullmatch(dot + nonce) if dot else is_generated_id(upload_id)
+    return upload_id if is_ours else ""
 
 
 def _checked(upload_id: str) -> str:

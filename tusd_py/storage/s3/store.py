@@ -5,7 +5,7 @@ The record names the parts and tails that count, so nothing else has to be asked
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 
 from tusd_py.contracts.object_list import ObjectKind, StoredObject
@@ -24,8 +24,6 @@ from tusd_py.storage.s3.writer import S3Sink
 
 #: The operations that list keys, and the name of the list in their responses.
 _LISTINGS = (("list_objects_v2", "Contents"), ("list_multipart_uploads", "Uploads"))
-#: What follows the id in a key: nothing, a nonce, or the rest of the pattern.
-_AFTER_ID = ("", ".", "/")
 
 
 class S3Store:
@@ -104,26 +102,29 @@ class S3Store:
         state = self._access.state(upload)
         if state.multipart_id:
             await multipart.abort_until_gone(self._client, state.key, state.multipart_id)
-        await self._purge(upload.id, {self._keys.default(upload.id), self._keys.object_of(upload)})
+        keys = {self._keys.default(upload.id), self._keys.object_of(upload)}
+        await self._purge(upload.id, keys, state.object_keys)
 
     async def purge(self, upload_id: str) -> None:
         await self._purge(upload_id, await self._keys_of(upload_id))
         await self._client.call("delete_object", Key=self._keys.note(upload_id))
 
-    async def _purge(self, upload_id: str, keys: Iterable[str]) -> None:
-        """Remove everything below ``keys``, whatever nonces it has, and the tails."""
-        for root in {self._keys.root(key, upload_id) for key in keys}:
+    async def _purge(self, upload_id: str, keys: Iterable[str], named: Set[str] = frozenset()) -> None:
+        """Remove all attempts to make the objects ``keys``, and the tails. ``named`` are the keys in the record."""
+        for key in keys:
+            root = self._keys.root(key, upload_id)
             async for page in self._client.pages("list_multipart_uploads", Prefix=root):
                 for found in page.get("Uploads", ()):
-                    if found["Key"][len(root) :][:1] in _AFTER_ID:
+                    if found["Key"] in named or self._keys.is_attempt(found["Key"], key, upload_id):
                         await multipart.abort_until_gone(self._client, found["Key"], found["UploadId"])
             async for page in self._client.pages("list_objects_v2", Prefix=root):
                 for found in page.get("Contents", ()):
-                    if found["Key"][len(root) :][:1] in _AFTER_ID:
+                    if found["Key"] in named or self._keys.is_attempt(found["Key"], key, upload_id):
                         await self._client.call("delete_object", Key=found["Key"])
         async for page in self._client.pages("list_objects_v2", Prefix=self._keys.tails(upload_id)):
             for found in page.get("Contents", ()):
-                await self._client.call("delete_object", Key=found["Key"])
+                if found["Key"] in named or self._keys.upload_of(found["Key"]) == upload_id:
+                    await self._client.call("delete_object", Key=found["Key"])
 
     async def _keys_of(self, upload_id: str) -> Iterable[str]:
         """The keys under which an upload without a record may have an object or a multipart upload."""

@@ -24,8 +24,8 @@ async def list_accounts(call: Call) -> object:
     """Accounts by name."""
     accounts, limit, cursor = _editor(call).accounts, call.query.limit(), call.query.text("cursor")
     after = str(parse_cursor(cursor, _KIND, str)[0]) if cursor else ""
-    found = await accounts.list_accounts(after_name=after, limit=limit) if limit else []
-    more = format_cursor(_KIND, found[-1].name) if found and len(found) == limit else None
+    found = await accounts.list_accounts(after_name=after, limit=limit)
+    more = format_cursor(_KIND, found[-1].name) if len(found) == limit else None
     return {"accounts": [account_view(each) for each in found], "next": more}
 
 

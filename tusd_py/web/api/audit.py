@@ -27,11 +27,8 @@ async def list_entries(call: Call) -> object:
         since=query.instant("since"),
         until=query.instant("until"),
     )
-    limit = query.limit()
-    if not limit:
-        return {"entries": [], "next": None}
     before = query.number("before", NUMBER_MAX)
-    page = await trail.log.search(matching, before=None if before == NUMBER_MAX else before, limit=limit)
+    page = await trail.log.search(matching, before=None if before == NUMBER_MAX else before, limit=query.limit())
     return {"entries": [audit_view(recorded) for recorded in page.entries], "next": page.next}
 
 

@@ -20,32 +20,32 @@ from tusd_py.web.session_cookies import SessionCookies, csrf_token_of
 
 
 async def log_in(call: Call) -> object:
+    logins = _logins(call)
     body = await call.json()
     name, password = body.text("name"), body.text("password", characters_max=PASSWORD_CHARACTERS_MAX)
     wants_cookies = body.flag("cookies", False)
     if wants_cookies:
         _cookies(call)
-    return _issued(
-        call, await _logins(call).login(name, password, call.address, call.ports.audit), wants_cookies=wants_cookies
-    )
+    tokens = await logins.login(name, password, call.address, call.ports.audit)
+    return _issued(call, tokens, wants_cookies=wants_cookies)
 
 
 async def refresh(call: Call) -> object:
     """A new pair of tokens for the refresh token in the body, or in the cookies."""
-    token = await _token_of_body(call)
+    logins, token = _logins(call), await _token_of_body(call)
     if token is not None:
-        return _issued(call, await _logins(call).refresh(token, call.ports.audit), wants_cookies=False)
-    return _issued(call, await _logins(call).refresh(_token_of_cookies(call), call.ports.audit), wants_cookies=True)
+        return _issued(call, await logins.refresh(token, call.ports.audit), wants_cookies=False)
+    return _issued(call, await logins.refresh(_token_of_cookies(call), call.ports.audit), wants_cookies=True)
 
 
 async def log_out(call: Call) -> object:
     """End the session, and delete the cookies."""
-    token = await _token_of_body(call)
+    logins, token = _logins(call), await _token_of_body(call)
     if token is not None:
-        await _logins(call).logout(token, call.address, call.ports.audit)
+        await logins.logout(token, call.address, call.ports.audit)
         return None
     response = Response(status_code=204)
-    await _logins(call).logout(_token_of_cookies(call), call.address, call.ports.audit)
+    await logins.logout(_token_of_cookies(call), call.address, call.ports.audit)
     _cookies(call).clear(response, call.request.scope, _headers(call))
     return response
 

@@ -21,7 +21,7 @@ from tusd_py.views import code_view, format_time
 from tusd_py.web.api.call import Access, ApiRoute, Call, available
 from tusd_py.web.api.code_events import code_events
 from tusd_py.web.api.cursors import format_cursor, parse_cursor
-from tusd_py.web.api.links import is_revoked, listed_owner, owner_from, seconds_from, sharing_backends
+from tusd_py.web.api.links import ACCESS_IS_OFF, is_revoked, listed_owner, owner_from, seconds_from, sharing_backends
 from tusd_py.web.api.problems import ApiError
 
 _SECONDS = 3600
@@ -30,7 +30,7 @@ _LABEL_CHARACTERS_MAX = 200
 
 
 def _codes(access: AccessPorts | None) -> tuple[AccessPorts, AccessCodes]:
-    access = available(access, "access control is off (docs/access.md)")
+    access = available(access, ACCESS_IS_OFF)
     return access, available(access.codes, "access codes are off (codes.enabled)")
 
 

@@ -26,7 +26,7 @@ async def list_jobs(call: Call) -> object:
     jobs = await job_queue(call).list_jobs(
         states=query.choices("state", JobState), upload_id=query.text("upload"), before_id=before, limit=limit
     )
-    following = format_cursor("jobs", jobs[-1].id) if jobs and len(jobs) == limit else None
+    following = format_cursor("jobs", jobs[-1].id) if len(jobs) == limit else None
     return {"jobs": [job_view(job) for job in jobs], "next": following}
 
 

@@ -31,8 +31,8 @@ async def list_keys(call: Call) -> object:
     owner = query.text("owner") if call.may(Verb.OPERATE) else call.principal.subject
     cursor = query.text("cursor")
     after = str(parse_cursor(cursor, _KIND, str)[0]) if cursor else ""
-    found = await keys.list_keys(owner=owner, after_id=after, limit=limit) if limit else []
-    more = format_cursor(_KIND, found[-1].id) if found and len(found) == limit else None
+    found = await keys.list_keys(owner=owner, after_id=after, limit=limit)
+    more = format_cursor(_KIND, found[-1].id) if len(found) == limit else None
     return {"keys": [key_view(key) for key in found if _may_see(call, key)], "next": more}
 
 

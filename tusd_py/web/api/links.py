@@ -27,6 +27,9 @@ from tusd_py.web.api.json_body import JsonBody
 from tusd_py.web.api.problems import ApiError
 from tusd_py.web.request_body import EMPTY_BODY
 
+#: For resources that have no setting of their own.
+ACCESS_IS_OFF = "access control is off; docs/access.md names the settings that switch it on"
+
 _ORIGIN = re.compile(r"https?://[a-z0-9._-]+(?::[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](?::[0-9]{1,5})?", re.ASCII)
 _TYPES_MAX = 20
 _EXPIRY_SECONDS = 3600
@@ -35,13 +38,16 @@ _EXPIRY_SECONDS = 3600
 def sharing_backends(call: Call) -> AccessPorts:
     """The backends of access control, for a client that may create links and codes.
 
-    Raises ``Unauthenticated``, ``AccessDenied``, or ``ApiError`` while access control is off.
+    Raises ``ApiError`` while access control is off, ``Unauthenticated`` or ``AccessDenied``.
     """
+    access = available(
+        call.ports.access_ports, "access control is off; docs/access.md names the settings that switch it on"
+    )
     if call.principal.is_anonymous:
         raise Unauthenticated
     if not call.may(Verb.SHARE):
         raise AccessDenied
-    return available(call.ports.access_ports, "access control is off (docs/access.md)")
+    return access
 
 
 def owner_from(call: Call, body: JsonBody) -> str:

@@ -45,18 +45,18 @@ class ApiQuery:
             raise ApiError(400, f"{name} contains a character that no text may have")
         return value
 
-    def number(self, name: str, default: int, most: int = NUMBER_MAX) -> int:
-        """A whole number from 0 to ``most``."""
+    def number(self, name: str, default: int, most: int = NUMBER_MAX, *, least: int = 0) -> int:
+        """A whole number from ``least`` to ``most``."""
         text = self._one(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= most):
-            raise ApiError(400, f"{name} must be a whole number, at most {most}")
+        if not (text.isascii() and text.isdecimal() and len(text) <= 19 and least <= int(text) <= most):
+            raise ApiError(400, f"{name} must be a whole number from {least} to {most}")
         return int(text)
 
     def limit(self) -> int:
-        """How many rows a page may have."""
-        return self.number("limit", LIMIT_DEFAULT, LIMIT_MAX)
+        """How many rows a page may have: never 0, because an empty page would look like the last one."""
+        return self.number("limit", LIMIT_DEFAULT, LIMIT_MAX, least=1)
 
     def flag(self, name: str) -> bool | None:
         """``true`` or ``false``; ``None`` if the parameter is absent."""

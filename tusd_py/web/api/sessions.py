@@ -90,7 +90,7 @@ async def list_sessions(call: Call) -> object:
         after = (int(at), str(last))
     store = available(call.ports.upload_sessions, "records are kept in memory; sessions need a database (records.url)")
     examined = limit if len(wanted) == len(SessionStatus) else max(limit, _EXAMINED)
-    found = await store.page(owner=owner, after=after, limit=examined + 1) if limit else []
+    found = await store.page(owner=owner, after=after, limit=examined + 1)
     uploads = await call.ports.records.find_all([each.id for each in found])
     content: list[object] = []
     following = None

@@ -90,7 +90,7 @@ async def list_parts(call: Call) -> object:
     ids = upload.parts[position : position + limit]
     found = await call.ports.records.find_all(ids)
     parts = [{"id": each} if part is None else upload_view(part) for each, part in zip(ids, found, strict=True)]
-    has_more = bool(ids) and position + limit < len(upload.parts)
+    has_more = position + limit < len(upload.parts)
     return {"parts": parts, "next": format_cursor("parts", position + limit) if has_more else None}
 
 

@@ -57,6 +57,19 @@ def test_upload_round_trip(upload: Upload) -> None:
     assert from_row([row[name] for name in COLUMNS], upload.parts) == upload
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(ENTRIES, max_size=3).map(tuple), TIMES, st.text())
+def test_entry_is_added_to_an_unparsed_history(history: tuple[HistoryEntry, ...], at: datetime, why: str) -> None:
+    """The row is the same as if the entries had been read, and so is the history."""
+    upload = Upload(id="a", length=1, created_at=NOW, updated_at=NOW, history=history)
+    row = to_row(upload, 0)
+    ended = upload.with_status(Status.FAILED, at, why)
+    found = from_row([row[name] for name in COLUMNS]).with_status(Status.FAILED, at, why)
+    again = from_row([to_row(found, 0)[name] for name in COLUMNS])
+    assert to_row(found, 0) | {"detected_type": None} == to_row(ended, 0) | {"detected_type": None}
+    assert [found.history, again.history] == [ended.history] * 2
+
+
 def test_history_without_name_and_details() -> None:
     """An entry of an earlier version, without name and details, is read as one with neither."""
     row = to_row(Upload(id="a", length=1, created_at=NOW, updated_at=NOW), 0)

@@ -232,7 +232,7 @@ class TestFindByIds:
             statements.clear()
             database.reader.run_batch([op])
             seen.append(len([each for each in statements if each.startswith("SELECT")]))
-        assert seen == [1, 1, 2, 1]
+        assert seen == [1, 1, 3, 1]
         for ops, parts_seen in (([True, False], ("p", "q")), ([False], ())):
             found = database.reader.run_batch([FindByIds(("f",), each) for each in ops])
             assert [upload.parts for each in found if isinstance(each, list) for upload in each] == [parts_seen] * len(

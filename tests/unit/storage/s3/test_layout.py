@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,8 +38,10 @@ def test_boundaries_agree_with_sizes(index: int) -> None:
 def test_keys_name_their_upload() -> None:
     """Objects and tails are found again by their keys, and other objects are not taken for one."""
     keys = Keys("tus/")
-    assert keys.upload_of(keys.default("an-id")) == "an-id"
-    assert keys.upload_of(keys.tails("an-id") + "0-abc") == "an-id"
+    assert keys.upload_of(keys.default("a" * 32)) == "a" * 32
+    assert keys.upload_of(keys.new_attempt(an_upload())) == "an-id"
+    assert keys.upload_of(keys.new_tail("an-id", 7)) == "an-id"
+    assert keys.upload_of(keys.note("an-id")) == "an-id"
     assert [keys.upload_of(key) for key in ("other", "tus/", "tus/uploads/", "tus/tails/x", keys.probe)] == [None] * 5
 
 
@@ -66,10 +69,11 @@ def test_key_by_a_pattern(upload_id: str) -> None:
     upload = an_upload(upload_id, owner="alice", metadata_header=header)
     key = f"tus/files/alice/{upload_id}/b.txt"
     assert PATTERN.storage(upload) == {OBJECT_KEY: key}
-    assert PATTERN.upload_of(key) == upload_id
     assert PATTERN.object_of(upload.with_storage({OBJECT_KEY: key})) == key
-    attempt = PATTERN.attempt(upload.with_storage({OBJECT_KEY: key}), "0f")
-    assert attempt == f"tus/files/alice/{upload_id}.0f/b.txt"
+    attempt = PATTERN.new_attempt(upload.with_storage({OBJECT_KEY: key}))
+    assert re.fullmatch(rf"tus/files/alice/{upload_id}\.[0-9a-f]{{16}}/b\.txt", attempt)
+    assert PATTERN.is_attempt(attempt, key, upload_id)
+    assert not PATTERN.is_attempt(attempt + "2", key, upload_id)
     assert PATTERN.upload_of(attempt) == upload_id
     assert PATTERN.root(attempt, upload_id) == PATTERN.root(key, upload_id) == f"tus/files/alice/{upload_id}"
     assert PATTERN.all_objects == ("tus/files/", "tus/uploads/")
@@ -78,11 +82,11 @@ def test_key_by_a_pattern(upload_id: str) -> None:
 def test_pattern_is_that_of_new_uploads_only() -> None:
     """An upload whose record names no key is found where it was before the pattern was changed."""
     assert PATTERN.object_of(an_upload()) == "tus/uploads/an-id" == Keys("tus/").object_of(an_upload())
-    assert PATTERN.upload_of("tus/uploads/an-id") == "an-id"
-    assert PATTERN.attempt(an_upload(), "0f") == "tus/uploads/an-id.0f"
-    assert PATTERN.upload_of("tus/uploads/an-id.0f") == "an-id"
+    attempt = PATTERN.new_attempt(an_upload())
+    assert re.fullmatch(r"tus/uploads/an-id\.[0-9a-f]{16}", attempt)
+    assert PATTERN.upload_of(attempt) == "an-id"
     moved = an_upload().with_storage({OBJECT_KEY: "old/an-id/alice/x"})
-    assert PATTERN.attempt(moved, "0f") == "old/an-id.0f/alice/x"
+    assert re.fullmatch(r"old/an-id\.[0-9a-f]{16}/alice/x", PATTERN.new_attempt(moved))
     assert Keys("tus/").storage(an_upload()) == {}
 
 
@@ -95,4 +99,17 @@ def test_other_objects_are_no_uploads(key: str) -> None:
 @pytest.mark.parametrize("key", ["uploads/öl.jpg", "uploads/a b", "tails/x y/0", "publishing/a/b", "publishing/n.txt"])
 def test_names_that_are_no_ids_are_no_uploads(key: str) -> None:
     """The sweeper looks for records and keys by the ids: one that is none would end it before the others."""
+    assert Keys("").upload_of(key) is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "uploads/report", "uploads/report.pdf", "uploads/report.0123", "uploads/report.0123456789ABCDEF",
+        "uploads/report.0123456789abcdef0", "uploads/report.0123456789abcdef.pdf", f"uploads/{'a' * 32}.pdf",
+        "tails/report/1.txt", "tails/report/0-0123456789abcdef", "publishing/report", "publishing/report.pdf",
+    ],
+)  # fmt: skip
+def test_files_of_other_programs_are_no_uploads(key: str) -> None:
+    """What has not exactly the form that the server gives is left alone."""
     assert Keys("").upload_of(key) is None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tests.contracts.store import an_upload, append, read
 from tests.support.content import content
-from tests.support.fake_s3 import FakeS3, FakeS3Store
+from tests.support.fake_s3 import MADE_AT, FakeS3, FakeS3Store
 from tusd_py.contracts.store import BytesMissing, StoreUnavailable
 from tusd_py.storage.s3.client import MultipartMissing
 
@@ -145,3 +146,17 @@ async def test_end_of_a_fast_body_persists_everything(s3: FakeS3) -> None:
     await sink.write([bytes(150)])
     assert await sink.flush() == 150
     await sink.close()
+
+
+async def test_files_of_other_programs_stay(s3: FakeS3) -> None:
+    """Whatever removes the bytes of an upload leaves what only looks like them, also next to a chosen id."""
+    foreign = ["uploads/report", "uploads/report.pdf", "uploads/report/1", "tails/report/1.txt", "publishing/report"]
+    store = FakeS3Store(s3)
+    upload = await append(store, an_upload("report"), [bytes(150)])
+    s3.objects |= dict.fromkeys(foreign, b"x")
+    later = MADE_AT + timedelta(days=1)
+    assert {found.key async for batch in store.list_objects(later) for found in batch}.isdisjoint(foreign)
+    await store.delete(upload)
+    await store.purge("report")
+    assert sorted(s3.objects) == sorted(foreign)
+    assert [ids async for ids in store.find_old(later)] == []
