@@ -123,7 +123,7 @@ def database_problem(settings: Settings) -> str:
     except RecordsError as error:
         return str(error)
     return (
-        f"{len(steps)} migrations are pending: tusd-py migrate applies them, or a server that starts" if steps else ""
+        f"migrations are pending ({len(steps)}): tusd-py migrate applies them, or a server that starts" if steps else ""
     )
 
 

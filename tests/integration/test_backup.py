@@ -98,7 +98,7 @@ def test_backup_without_bytes_names_what_is_missing(tmp_path: Path) -> None:
     assert (0, True) == (done.returncode, "not backed up" in done.stdout), done.stderr
     restored = command("restore", target, "--data-dir", tmp_path / "new")
     assert 0 == restored.returncode, restored.stderr
-    assert "missing  1 uploads have fewer bytes than their records: a" in restored.stdout
+    assert "missing  1 upload with fewer bytes than in the record: a" in restored.stdout
 
 
 def test_incomplete_changed_or_damaged_backups_are_refused(tmp_path: Path) -> None:

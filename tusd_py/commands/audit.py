@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, row_limit, say, settings_of
+from tusd_py.commands.output import counted
 
 if TYPE_CHECKING:
     from tusd_py.contracts.audit_log import AuditLog
@@ -90,7 +91,8 @@ def verify(anchors: Anchors = None, config: Config = None, data_dir: DataDir = N
     for problem in found.problems:
         say(problem)
     last = "" if found.last is None else f", the last {found.last.number}:{found.last.hash}"
-    say(f"{found.entries} entries in {found.seals} seals{last}; {found.unsealed} not sealed yet; {found.erased} erased")
+    sealed = f"{counted(found.entries, 'entry', 'entries')} in {counted(found.seals, 'seal')}"
+    say(f"{sealed}{last}; {found.unsealed} not sealed yet; {found.erased} erased")
     if found.problems:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tusd_py.commands.console import Config, DataDir, choices, fail, say, settings_of
+from tusd_py.commands.output import counted
 
 
 class Bytes(StrEnum):
@@ -57,4 +58,5 @@ def backup(directory: Target, bytes_: OfBytes = "none", config: Config = None, d
     elif result.files is None:
         say(f"bytes    not backed up: copy {Path(settings.storage.data_dir) / 'uploads'} after this, or use --bytes")
     else:
-        say(f"bytes    {directory / 'uploads'}: {result.files} files, {result.shared} of them share their bytes")
+        shared = f"of which {result.shared} share bytes with the original"
+        say(f"bytes    {directory / 'uploads'}: {counted(result.files, 'file')}, {shared}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
+from tusd_py.commands.console import AsJson, Config, DataDir, command_group, fail, say, settings_of
 from tusd_py.commands.operator_audit import operator_entries
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    help="List and open closed webhook endpoints.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
-)
+app = command_group("List and open closed webhook endpoints.")
 
 _PAGE = 500
 

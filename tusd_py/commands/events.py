@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tusd_py.commands.console import AsJson, Config, DataDir, row_limit, say, settings_of
+from tusd_py.commands.console import AsJson, Config, DataDir, command_group, row_limit, say, settings_of
 from tusd_py.commands.jobs import with_job_queue
+from tusd_py.commands.output import counted
 
 if TYPE_CHECKING:
     from tusd_py.contracts.job_queue import JobQueue
     from tusd_py.model.events import Event
 
-app = typer.Typer(
-    help="Print the events of uploads.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
-)
+app = command_group("Print the events of uploads.")
 
 _POLL_SECONDS = 0.5
 _PAGE = 500
@@ -76,6 +75,6 @@ def _line(event: Event) -> str:
     if upload is None:
         code = event.code
         assert code is not None, "an event is about an upload or a code"
-        return f"{format_time(event.at)}  {event.type:<16}  {code.grant}  {code.files} files"
+        return f"{format_time(event.at)}  {event.type:<16}  {code.grant}  {counted(code.files, 'file')}"
     length = "?" if upload.length is None else upload.length
     return f"{format_time(event.at)}  {event.type:<16}  {upload.id}  {upload.offset}/{length}  {upload.status}"

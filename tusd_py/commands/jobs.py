@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from tusd_py.commands.console import AsJson, Config, DataDir, choices, fail, row_limit, say, settings_of
+from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, row_limit, say, settings_of
 from tusd_py.commands.operator_audit import operator_entries
 from tusd_py.model.jobs import Job, JobState
 
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    help="List, show, retry and drop the worker's jobs.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+app = command_group("List, show, retry and drop the worker's jobs.")
 
 # Numbers and states are text for the command line's library, so that mistakes in them are answered in our sentences.
 JobId = Annotated[str, typer.Argument(metavar="<job id>", help="The id of the job, as shown by list.")]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
+from tusd_py.commands.output import counted
 
 Source = Annotated[
     str | None, typer.Option("--from", metavar="<url>", help="Move the records of this database (sqlite:///path).")
@@ -60,5 +61,5 @@ def _move(source: str | None, target: str | None) -> None:
     except RecordsError as error:
         fail([str(error)])
     for table, count in counts.items():
-        say(f"moved  {count} rows of {table}")
+        say(f"moved  {counted(count, 'row')} of {table}")
     say("set records.url to the new database, then start the server")

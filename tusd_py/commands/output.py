@@ -24,9 +24,9 @@ def say(line: str) -> None:
         fail([f"standard output cannot be written to: {error.strerror}"])
 
 
-def counted(count: int, noun: str) -> str:
-    """The number with its noun, such as ``1 key`` and ``2 keys``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """The number with its noun, such as ``1 key`` and ``2 keys``. ``plural`` is needed where no s makes it."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def size_text(count: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
+from tusd_py.commands.console import AsJson, Config, DataDir, command_group, fail, say, settings_of
 from tusd_py.commands.operator_audit import operator_entries
 from tusd_py.commands.output import counted, size_text
 
@@ -22,9 +22,7 @@ T = TypeVar("T")
 #: Of a number of files that the database can store.
 _DIGITS_MAX = 18
 
-app = typer.Typer(
-    help="Show, set and reconcile quotas.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
-)
+app = command_group("Show, set and reconcile quotas.")
 
 Subject = Annotated[
     str, typer.Argument(metavar="<subject>", help="user:OWNER, or address:ADDRESS for anonymous clients.")

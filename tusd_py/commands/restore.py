@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
+from tusd_py.commands.output import counted
 
 Source = Annotated[Path, typer.Argument(metavar="<directory>", help="The directory that tusd-py backup has written.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Move an existing database and uploads aside.")]
@@ -65,14 +66,14 @@ def restore(
     except (OSError, RecordsError) as error:
         fail([reason(error)])
     say(f"records  {describe_database(settings)}{', to be migrated when the server starts' if is_old else ''}")
-    say(f"bytes    {'not in this backup' if result.files is None else f'{result.files} files'}")
+    say(f"bytes    {'not in this backup' if result.files is None else counted(result.files, 'file')}")
     if result.replaced:
         say(f"before   {result.replaced}: delete it once you have checked the restored server")
     if revoked := _describe(result.revoked):
         say(f"revoked  {revoked}: {_WHY_KNOWN if result.knew_revocations else _WHY_UNKNOWN}")
     if missing:
         shown = ", ".join(missing[:_SHOWN_MAX]) + (" ..." if len(missing) > _SHOWN_MAX else "")
-        say(f"missing  {len(missing)} uploads have fewer bytes than their records: {shown}")
+        say(f"missing  {counted(len(missing), 'upload')} with fewer bytes than in the record: {shown}")
     if not on_disk:
         say("missing  not looked for: once the server has started, tusd-py fsck compares the records with the store")
 

@@ -50,14 +50,17 @@ def ensure_type_named(principal: Principal, metadata: Mapping[str, str]) -> None
 def ensure_type_allowed(principal: Principal | None, metadata_header: str | None, kind: Kind = Kind.REGULAR) -> None:
     """Raise ``TypeNotAllowed`` unless the declared type is one that ``principal`` may upload.
 
-    Whether the bytes have this type is found out by validation. Parts of a parallel upload have no type of their own.
+    Whether the bytes have this type is found out by validation. A part of a parallel upload needs to declare none,
+    because its final upload does.
     """
     types = None if principal is None else principal.limits.types
-    if types is None or kind is Kind.PARTIAL:
+    if types is None:
         return
     try:
         declared = declared_type(parse_metadata(metadata_header))
     except InvalidMetadata:
         declared = ""
+    if kind is Kind.PARTIAL and not declared:
+        return
     if not any(fnmatchcase(declared, pattern.lower()) for pattern in types):
         raise TypeNotAllowed(f"{_TYPE} in Upload-Metadata must be one of {', '.join(types)}")

@@ -54,9 +54,13 @@ async def test_without_a_declared_type() -> None:
         await harness_of("image/*").create(4)
 
 
-async def test_parts_are_not_checked() -> None:
-    """The parts of a parallel upload have no type; their final upload has."""
-    assert (await harness_of("image/*").create(4, kind=Kind.PARTIAL)).upload.kind is Kind.PARTIAL
+async def test_part_needs_no_type_but_may_declare_no_other_one() -> None:
+    """A part of a parallel upload needs no type, because its final upload has one; another type is refused."""
+    harness = harness_of("image/*")
+    assert (await harness.create(4, kind=Kind.PARTIAL)).upload.kind is Kind.PARTIAL
+    assert (await harness.create(4, kind=Kind.PARTIAL, metadata=of_type("image/png"))).upload.kind is Kind.PARTIAL
+    with pytest.raises(TypeNotAllowed):
+        await harness.create(4, kind=Kind.PARTIAL, metadata=of_type("text/html"))
 
 
 async def test_credentials_that_allow_all_types() -> None:
