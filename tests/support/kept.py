@@ -1,4 +1,4 @@
-"""What servers keep of uploads and publish, beneath their API: files of a data directory, or objects of a bucket."""
+"""Reads stored and published bytes without the server: the files of a data directory, or the objects of a bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server of the tests stands on: SQLite and a disk, PostgreSQL and a disk, or PostgreSQL, Redis and S3.
+"""The stacks on which tests run servers: SQLite and a disk, PostgreSQL and a disk, or PostgreSQL, Redis and S3.
 
 A test with the mark ``every_stack`` runs on each of them. Only the first belongs to ``make test``; the others are
 ``long``, except for the tests, or parameters, that have the mark ``quick_on_every_stack``.
@@ -47,7 +47,7 @@ def settings_on(stack: str) -> dict[str, str]:
     if stack != SQLITE_DISK:
         postgres = shared_server()
         settings["RECORDS__URL"] = postgres.url(postgres.create_database())
-        # A killed server leaves its locks: an upload is locked so long.
+        # A killed server leaves its locks: the upload stays locked until this lease ends.
         settings["LOCKING__LEASE_SECONDS"] = "2"
         settings["LOCKING__KIND"] = "file" if stack == POSTGRESQL_FILE_LOCKS else "records"
     if stack == POSTGRESQL_REDIS_S3:

@@ -56,11 +56,11 @@ class DirectRecordChanges(Protocol):
         ...
 
 
-#: The upload as it shall be recorded, and what is written with it, for the upload that was found (without its parts).
-#: It is called in another thread, perhaps twice, so it may change nothing. What it raises is the failure.
+#: Takes the upload that was found, without its parts, and returns the upload to record, with the effects of the change.
+#: It runs in another thread, perhaps twice: the last call counts. The exception that it raises is the failure.
 Decide = Callable[[Upload | None], tuple[Upload, Effects]]
 
-#: Called once, later, with the upload as it was recorded and ``None``, or with ``None`` and the failure. It must not
+#: Called once, on the event loop, with the recorded upload and ``None``, or with ``None`` and the failure. It must not
 #: raise.
 OnChanged = Callable[[Upload | None, BaseException | None], None]
 

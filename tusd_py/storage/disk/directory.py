@@ -57,9 +57,9 @@ class FileLocation(Protocol):
         ...
 
     def delete(self, upload_id: str, is_final: bool = True) -> None:
-        """Remove the upload's file, if any; a loss of power does not bring it back.
+        """Remove the upload's file, if any, and with ``is_final`` the temporary file of its concatenation.
 
-        So with the temporary file of a concatenation, which only an upload that ``is_final`` may have.
+        A loss of power does not bring them back. Uploads that are not final have no temporary file.
         """
         ...
 

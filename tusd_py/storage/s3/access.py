@@ -29,11 +29,3 @@ class S3Access:
         if not state.key and (state.multipart_id or (state.is_empty and upload.offset)):
             return replace(state, key=self.keys.object_of(upload))
         return state
-
-    def new_object_key(self, upload: Upload) -> str:
-        """A key that nothing has used before, and nothing else will use."""
-        return self.keys.new_attempt(upload)
-
-    def new_tail_key(self, upload: Upload, offset: int) -> str:
-        """The key of a tail that begins at ``offset``; like that of an object, nothing else uses it."""
-        return self.keys.new_tail(upload.id, offset)

@@ -41,7 +41,7 @@ class S3Concatenation:
         """The state of the object. Raises ``StoreError``; then nothing is left of it."""
         states = [self._access.state(part) for part in parts]
         crc = checksums.combined((state.crc, part.offset) for state, part in zip(states, parts, strict=True))
-        key = self._access.new_object_key(self._upload)
+        key = self._access.keys.new_attempt(self._upload)
         try:
             for state, part in zip(states, parts, strict=True):
                 size = await self._client.object_size(state.key) if part.offset else 0

@@ -89,13 +89,16 @@ class Keys:
         return str(upload.storage.get(OBJECT_KEY, "")) or self.default(upload.id)
 
     def new_attempt(self, upload: Upload) -> str:
-        """A key for one attempt to make the object of ``upload``: a nonce follows the id, in which is no dot."""
+        """A key for one attempt to make the object of ``upload``, which no other attempt uses.
+
+        A nonce follows the id, in which is no dot.
+        """
         key = self.object_of(upload)
         root = self.root(key, upload.id)
         return f"{root}.{secrets.token_hex(_NONCE_BYTES)}{key[len(root) :]}"
 
     def new_tail(self, upload_id: str, offset: int) -> str:
-        """A key for a tail that begins at ``offset``."""
+        """A key for a tail that begins at ``offset``, which no other tail uses."""
         return f"{self.tails(upload_id)}{offset:020d}-{secrets.token_hex(_NONCE_BYTES)}"
 
     def is_attempt(self, found: str, key: str, upload_id: str) -> bool:

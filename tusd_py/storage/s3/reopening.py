@@ -26,7 +26,7 @@ async def reopen(access: S3Access, upload: Upload, state: S3State, offset: int) 
     whole = new.layout.index_at(offset)
     if whole:
         attributes = access.attributes.of_object(upload)
-        new = await multipart.create(client, new, access.new_object_key(upload), attributes, has_checksums=False)
+        new = await multipart.create(client, new, access.keys.new_attempt(upload), attributes, has_checksums=False)
     for index in range(whole):
         start = new.layout.start(index)
         crc = state.parts[index].crc if index < len(state.parts) else None
@@ -72,5 +72,5 @@ async def _read(access: S3Access, source: str, start: int, stop: int) -> bytes:
 
 async def put_tail(access: S3Access, upload: Upload, offset: int, body: bytes) -> Tail:
     """Store bytes that begin at ``offset`` as a tail with a new name."""
-    key = access.new_tail_key(upload, offset)
+    key = access.keys.new_tail(upload.id, offset)
     return Tail(key, len(body), await multipart.put_object(access.client, key, body, access.attributes.of_bytes()))

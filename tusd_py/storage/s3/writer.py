@@ -180,7 +180,10 @@ class S3Sink:
 
     async def _start_part(self, index: int) -> None:
         if not self._state.multipart_id:
-            key, attributes = self._access.new_object_key(self._upload), self._access.attributes.of_object(self._upload)
+            key, attributes = (
+                self._access.keys.new_attempt(self._upload),
+                self._access.attributes.of_object(self._upload),
+            )
             self._state = await multipart.create(self._client, self._state, key, attributes)
         tails = () if self._jobs else self._state.tails
         tail_bytes = sum(tail.size for tail in tails)
@@ -279,7 +282,7 @@ class S3Sink:
     async def _make_object(self, rest: Sequence[bytes], total: int) -> None:
         state = self._state
         if not state.parts:
-            key = self._access.new_object_key(self._upload)
+            key = self._access.keys.new_attempt(self._upload)
             crc: int | None = await multipart.put_object(
                 self._client, key, b"".join(rest), self._access.attributes.of_object(self._upload)
             )

@@ -46,7 +46,7 @@ class ApiDispatcher:
         self._open_ports = open_ports
         self._authenticator = authenticator
         self._client_addresses = client_addresses
-        self._surroundings = context or ApiContext()
+        self._context = context or ApiContext()
 
     def routes(self, routes: Iterable[ApiRoute]) -> list[BaseRoute]:
         """Starlette's routes: one for each path, for every method, and one for all other paths below ``/api``."""
@@ -103,7 +103,7 @@ class ApiDispatcher:
             request=request,
             query=ApiQuery(request.scope.get("query_string", b""), known),
             address=self._client_addresses.key(request.scope, Headers(request.scope["headers"])),
-            context=self._surroundings,
+            context=self._context,
             session_cookies=None if authenticator is None else authenticator.session_cookies,
         )
         content = await route.handler(call)
