@@ -12,21 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tusd_py.authenticators import (
-    allowed_algorithms,
-    authenticator,
-    has_authorize_hook,
-    open_to_everyone,
-    tokens_without_key,
-)
 from tusd_py.commands.file_ownership import of_other_owners, unwritable
 from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.toml_text import toml_text
 from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.validator import ValidatorUnavailable
-from tusd_py.data_directory import exposed_data
-from tusd_py.databases import is_records_in_use, pending_migrations, records_damage, try_records
 from tusd_py.model.text import valid_unicode
 from tusd_py.model.tls import tls_problem
 from tusd_py.service import page_options
@@ -34,8 +25,19 @@ from tusd_py.serving.listeners import ListenError, listen, tls_context
 from tusd_py.serving.probe import NotHealthy, probe
 from tusd_py.settings import Settings, describe_database, without_credentials
 from tusd_py.settings.loading import is_confidential
-from tusd_py.stores import describe_bucket, try_bucket_publishing, try_store
-from tusd_py.wiring import ensure_libmagic, has_backups, is_private_literal, needs_worker, subscriptions, try_publishing
+from tusd_py.wiring.authenticators import (
+    allowed_algorithms,
+    authenticator,
+    has_authorize_hook,
+    open_to_everyone,
+    tokens_without_key,
+)
+from tusd_py.wiring.data_directory import exposed_data
+from tusd_py.wiring.databases import is_records_in_use, pending_migrations, records_damage, try_records
+from tusd_py.wiring.hooks import is_private_literal
+from tusd_py.wiring.jobs import has_backups, needs_worker, subscriptions
+from tusd_py.wiring.processing import ensure_libmagic, try_publishing
+from tusd_py.wiring.stores import describe_bucket, try_bucket_publishing, try_store
 
 #: With less free space the disk store refuses every upload.
 _FREE_BYTES_MIN = 4 * 1024**2

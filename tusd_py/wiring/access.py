@@ -1,4 +1,4 @@
-"""A part of ``wiring``: access control as the settings ask for it."""
+"""Access control as the settings ask for it: policy, credentials, quotas, rates."""
 
 from __future__ import annotations
 
