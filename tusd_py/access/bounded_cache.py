@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class BoundedCache(dict[K, V]):
-    """At most ``entries_max`` entries. Add them with ``remember``; look-ups are those of a plain mapping, and as fast."""
+    """At most ``entries_max`` entries. Add them with ``remember``; look-ups are those of a mapping, as fast."""
 
     def __init__(self, entries_max: int) -> None:
         super().__init__()
