@@ -42,7 +42,7 @@ USERS_OF_THE_DEFAULT_EXECUTOR = (
 #: The modules that get settings; all other packages get plain arguments.
 SETTINGS_READERS = (
     "tusd_py/*.py",
-    "tusd_py/commands/*.py",
+    "tusd_py/commands/**/*.py",
     "tusd_py/wiring/*.py",
     "tusd_py/serving/**/*.py",
     "tusd_py/hooks/**/*.py",
