@@ -105,8 +105,8 @@ class S3Proxy:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         kept = [line for line in lines if not line.lower().startswith(("expect:", "connection:"))]
         operation = operation_of(lines[0], headers)
-        # The objects by which a server tries the bucket are at times of their own.
-        name = "Probe" if "/probe" in lines[0] else operation
+        # The objects by which a server tries and recognises the bucket are at times of their own.
+        name = "Probe" if "/probe" in lines[0] or "/tusd-py.mark" in lines[0] else operation
         how = self._break_of(name, bool(body))
         if how in (Break.UNAVAILABLE, Break.INTERNAL):
             code = b"SlowDown" if how is Break.UNAVAILABLE else b"InternalError"

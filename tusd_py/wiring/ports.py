@@ -33,6 +33,7 @@ from tusd_py.wiring.databases import open_database
 from tusd_py.wiring.hooks import make_hook_handler
 from tusd_py.wiring.lockers import make_locker
 from tusd_py.wiring.processing import make_publisher, make_validator
+from tusd_py.wiring.store_marks import guard_store
 from tusd_py.wiring.stores import make_download_urls, make_store
 from tusd_py.wiring.upload_policy import upload_policy
 
@@ -52,14 +53,18 @@ async def open_ports(
     Raises ``OSError`` or ``RecordsError`` with a message for the operator; then nothing is left open.
     """
     store, locker = await asyncio.to_thread(_open_storage, settings)
+    database = None
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
         database = await open_database(settings)
+        await guard_store(settings, store, database)
         clock = clock or (None if database is None else database.clock) or utc_now
         counted = rates(settings)
         access_ports = await open_access_ports(settings, database, clock, counted.logins)
     except BaseException:
         # The next request tries again: without this each attempt would leak file descriptors.
+        if database is not None:
+            await database.close()
         await locker.close()
         await store.close()
         raise

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
 from tusd_py.storage.s3.part_transport import PartTransport, tls_context
 from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
+from tusd_py.storage.verification import Verification
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class S3Client:
         self.has_checksums: bool | None = None
         #: Whether S3 can copy parts; set to false once it has refused to.
         self.copies_parts = True
+        #: Passed before the first operation, if there is one.
+        self.verification: Verification | None = None
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -104,6 +107,12 @@ class S3Client:
 
         Raises one of the classes above, ``StoreFull`` or ``StoreUnavailable``.
         """
+        if self.verification is not None and not self.verification.is_passed:
+            await self.verification.run()
+        return await self.call_unverified(operation, **arguments)
+
+    async def call_unverified(self, operation: str, **arguments: Any) -> Any:
+        """``call``, without waiting for the verification of the bucket."""
         try:
             client = await self._opened()
         except Exception as error:
@@ -172,6 +181,8 @@ class S3Client:
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
+        if self.verification is not None and not self.verification.is_passed:
+            await self.verification.run()
         try:
             client = await self._opened()
             url: str = await client.generate_presigned_url(
@@ -228,9 +239,9 @@ class S3Client:
         """The first ``size`` bytes of an object."""
         return b"".join([piece async for piece in self.read(key, 0, size)])
 
-    async def read_object(self, key: str) -> bytes:
-        """The bytes of a small object. Raises like ``call``."""
-        response = await self.call("get_object", Key=key)
+    async def read_object(self, key: str, *, verified: bool = True) -> bytes:
+        """The bytes of a small object. Raises like ``call``, or without ``verified`` like ``call_unverified``."""
+        response = await (self.call if verified else self.call_unverified)("get_object", Key=key)
         async with response["Body"] as body:
             try:
                 content: bytes = await body.read()
@@ -254,6 +265,8 @@ class S3Client:
         if self._parts is not None:
             await self._parts.close()
             self._parts = None
+        if self.verification is not None:
+            self.verification.cancel()
         await self._stack.aclose()
         self._client = None
 
