@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 
 from tests.support.client import create, patch_headers, request
 from tests.support.command import isolate, run
-from tests.support.content import content
 from tests.support.ports import free_port
 from tests.support.s3 import S3Server, running_s3
 from tests.support.s3_faults import S3Faults, S3Mode
@@ -39,6 +37,8 @@ TRIAL = (
     "AbortMultipartUpload",
     "DeleteObject",
 )
+#: For a machine that is busy.
+MARGIN_SECONDS = 40
 NONCE = "0123456789abcdef"
 #: Of other programs that use the bucket.
 OTHERS = {"tails/probe", f"tails/probe{NONCE}/x", "tails/others", "uploads/others/x", "others"}
@@ -94,14 +94,16 @@ async def test_kill_within_the_trial(s3: S3Server, tmp_path: Path, number: int, 
 
 
 @asynccontextmanager
-async def failing_s3(how: str) -> AsyncIterator[str]:
-    """The URL of an S3 that does not answer, is not there, or answers 503."""
+async def failing_s3(how: str) -> AsyncIterator[S3Faults]:
+    """An S3 that does not answer, is not there, or answers 503."""
+    faults = S3Faults(0)
     if how == "refused":
-        yield f"http://127.0.0.1:{free_port()}"
+        faults.port = free_port()
+        yield faults
         return
-    async with S3Faults(0) as faults:
+    async with faults:
         faults.set(S3Mode(how))
-        yield faults.url
+        yield faults
 
 
 def settings_of(url: str, **more: str) -> dict[str, str]:
@@ -122,8 +124,8 @@ FAILURES = ("hang", "503", "refused")
 @pytest.mark.parametrize("how", FAILURES)
 async def test_start_without_s3_answers_503(tmp_path: Path, how: str) -> None:
     """The server starts, says in its log and in /readyz what is wrong, and answers uploads 503 with Retry-After."""
-    async with failing_s3(how) as url:
-        settings = settings_of(url, S3__TIMEOUT_SECONDS="1")
+    async with failing_s3(how) as faults:
+        settings = settings_of(faults.url, S3__TIMEOUT_SECONDS="1")
         server = await asyncio.to_thread(start_server, tmp_path / "data", settings=settings)
         try:
             assert (await request("GET", f"{server.root}/healthz")).status == 200
@@ -135,28 +137,28 @@ async def test_start_without_s3_answers_503(tmp_path: Path, how: str) -> None:
             assert int(answer.headers["retry-after"]) > 0
             assert (await request("HEAD", upload)).offset == 0
             await eventually(lambda: "uploads cannot be stored" in server.log.read_text(), "the log says so", 60)
-            assert f"the bucket {BUCKET} at {url}" in server.log.read_text()
+            assert f"the bucket {BUCKET} at {faults.url}" in server.log.read_text()
             assert "Traceback" not in server.log.read_text()
             assert await asyncio.to_thread(server.stop, 60) == 0
         finally:
             server.kill()
 
 
-async def test_stop_while_s3_hangs(tmp_path: Path) -> None:
-    """Neither the trial nor a request that waits for S3 holds up the stop beyond its bound (server.shutdown_timeout_seconds)."""
-    async with failing_s3("hang") as url:
-        settings = settings_of(url, SERVER__SHUTDOWN_TIMEOUT_SECONDS="2")
+@pytest.mark.parametrize("length", [10, 20])
+async def test_stop_while_s3_hangs(tmp_path: Path, length: int) -> None:
+    """A request that waits for S3 holds up the stop by a bounded time (docs/operations.md); the trial does not."""
+    async with failing_s3("hang") as faults:
+        settings = settings_of(faults.url, SERVER__SHUTDOWN_TIMEOUT_SECONDS="2")
         server = await asyncio.to_thread(start_server, tmp_path / "data", settings=settings)
         try:
-            upload = await create(server.url, 10)
-            sending = asyncio.ensure_future(request("PATCH", upload, patch_headers(0), bytes(content(1, 10))))
-            await asyncio.sleep(2)
-            start = time.monotonic()
-            code = await asyncio.to_thread(server.stop, 60)
-            print("stopped with", code, "after", time.monotonic() - start)
-            [done] = await asyncio.gather(sending, return_exceptions=True)
-            print(done)
-            assert code in (0, 1)
+            upload = await create(server.url, length)
+            sending = asyncio.ensure_future(request("PATCH", upload, patch_headers(0), b"0123456789"))
+            await eventually(lambda: faults.struck >= 2, "the trial and the request wait for S3", 60)
+            assert await asyncio.to_thread(server.stop, 2 + 15 + MARGIN_SECONDS) == 0
+            # Nothing is answered if S3 has not answered: the client tries again.
+            with suppress(ConnectionError):
+                assert (await sending).status == 503
+            assert "Traceback" not in server.log.read_text()
         finally:
             server.kill()
 
@@ -165,8 +167,8 @@ async def test_stop_while_s3_hangs(tmp_path: Path) -> None:
 async def test_check_without_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """Exit code 2 and a sentence, in bounded time."""
     isolate(tmp_path, monkeypatch)
-    async with failing_s3(how) as url:
-        result = await asyncio.to_thread(run, "check", "--port", "0", **settings_of(url))
+    async with failing_s3(how) as faults:
+        result = await asyncio.to_thread(run, "check", "--port", "0", **settings_of(faults.url))
     assert result.exit_code == 2, result.output
     [line] = [line for line in result.output.splitlines() if "NOT OK" in line]
-    assert f"the bucket {BUCKET} at {url}" in line
+    assert f"the bucket {BUCKET} at {faults.url}" in line

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tusd_py.cancellation import uninterrupted, wait_until_done
-from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull
+from tusd_py.cancellation import shielded, wait_until_done
+from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, StoreUnavailable
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import checksums, multipart
 from tusd_py.storage.s3.access import S3Access
@@ -277,10 +277,17 @@ class S3Sink:
                 await self._put_tail()
                 count = self._state.tail_bytes
             await self._access.budget.acquire(count)
+        making: asyncio.Future[None] | None = None
         try:
             rest = [*await self._read_tails(self._state.tails), *self._fresh]
             # Not to be cancelled in the middle: S3 may complete it all the same, behind the next request.
-            await uninterrupted(asyncio.ensure_future(self._make_object(rest, total)))
+            making = asyncio.ensure_future(self._make_object(rest, total))
+            await shielded(making)
+        except asyncio.CancelledError:
+            if making is not None and making.cancelled():
+                # The process stops, and does not wait for S3 once more.
+                self._fail(StoreUnavailable("S3 did not answer before the end of the process"))
+            raise
         finally:
             self._access.budget.release(count)
         self._drop_fresh()
