@@ -51,8 +51,8 @@ Repair = Annotated[bool, typer.Option("--repair", help="Correct what differs.")]
 def show(subject: Subject, as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
     """Show what a subject has used today and this month, and its limits."""
     from tusd_py.access.quota import quota_views
-    from tusd_py.access_wiring import quota_policy
-    from tusd_py.wiring import utc_now
+    from tusd_py.wiring.access import quota_policy
+    from tusd_py.wiring.clock import utc_now
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     policy, now = quota_policy(settings), utc_now()
@@ -88,9 +88,9 @@ def set_limits(
     data_dir: DataDir = None,
 ) -> None:
     """Set limits of one subject; a quota that is not named stays as it is."""
-    from tusd_py.access_wiring import quota_policy
     from tusd_py.model.audit import AuditKind
     from tusd_py.model.quota import Quota
+    from tusd_py.wiring.access import quota_policy
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     subject = _checked(subject)
@@ -129,7 +129,7 @@ def set_limits(
 @app.command("reconcile")
 def reconcile(repair: Repair = False, config: Config = None, data_dir: DataDir = None) -> None:
     """Compare the quota ledger with the records of uploads; exits with 1 if something differs and is not repaired."""
-    from tusd_py.access_wiring import quota_policy
+    from tusd_py.wiring.access import quota_policy
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     policy = quota_policy(settings)
@@ -185,6 +185,6 @@ def _amount(quota: str, value: object) -> str:
 
 def _call(settings: Settings, use: Callable[[QuotaLedger], Awaitable[T]]) -> T:
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_quota_ledger
+    from tusd_py.wiring.databases import open_quota_ledger
 
     return with_database(settings, open_quota_ledger, use, "there are no quotas without a database")
