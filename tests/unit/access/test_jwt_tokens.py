@@ -96,6 +96,11 @@ async def test_algorithm_that_the_settings_do_not_name() -> None:
     assert await refused(text, keys=keys) == "the algorithm of the token is not allowed"
 
 
+async def test_long_token_is_refused_unread() -> None:
+    """A token above 8192 bytes is refused, also with a genuine signature."""
+    assert await refused(token(text="x" * TOKEN_BYTES_MAX)) == "the token is too long"
+
+
 async def test_algorithm_that_the_publisher_of_the_key_does_not_name() -> None:
     """A key that is published for RS256 verifies no RS512, although the settings allow both."""
     signer = Signer("rsa", "RS256")
