@@ -87,7 +87,7 @@ async def test_key_acts_for_its_owner() -> None:
     principal = await verifier.verify(found.text)
     assert (principal.subject, principal.method, principal.credential) == ("alice", "key", found.key.id)
     assert principal.roles == {Role.UPLOADER}
-    assert principal.verbs == {Verb.CREATE}
+    assert principal.verbs == frozenset({Verb.CREATE})
     assert verifier.recall(found.text) == principal
     for found.seconds in (30, 61):
         await verifier.verify(found.text)
