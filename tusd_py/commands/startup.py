@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from tusd_py.backup import BackupError, ensure_no_restore
 from tusd_py.contracts.records import RecordsError
-from tusd_py.data_directory import DATA_DIR_MODE, exposed_data
-from tusd_py.databases import migrate_records, pending_migrations
 from tusd_py.settings import Settings, describe_database
+from tusd_py.wiring.data_directory import DATA_DIR_MODE, exposed_data
+from tusd_py.wiring.databases import migrate_records, pending_migrations
 
 _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""A part of ``wiring``: access control as the settings ask for it."""
+"""Access control as the settings ask for it: policy, credentials, quotas, rates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
 from tusd_py.contracts.credentials import CredentialCheck, TokenVerifier
 from tusd_py.contracts.key_set import FetchKeys
-from tusd_py.contracts.rates import RateCounter
+from tusd_py.contracts.rate_counter import RateCounter
 from tusd_py.model.quota import QuotaLimits
 from tusd_py.settings import AccountsSettings, Settings
 from tusd_py.settings.access import zone_of

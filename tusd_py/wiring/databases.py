@@ -1,4 +1,4 @@
-"""Opens, migrates, checks and copies the database that the settings name. A part of ``wiring``."""
+"""Opens, migrates, checks and copies the database that the settings name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.contracts.quota_ledger import QuotaLedger
 from tusd_py.contracts.records import Records, RecordsError
 from tusd_py.contracts.schedule_states import ScheduleStates
-from tusd_py.data_directory import DATA_DIR_MODE, make_data_dir, wake_directory
 from tusd_py.notify.wakeup import notify
 from tusd_py.records.sql import revocations
 from tusd_py.records.sql.database import SqlDatabase
@@ -30,6 +29,7 @@ from tusd_py.records.sql.schema import bring_up_to_date, is_current, pending, tr
 from tusd_py.records.sql.sqlite_copy import copy_database, damage, is_in_use
 from tusd_py.records.sql.tables import to_microseconds
 from tusd_py.settings import Settings
+from tusd_py.wiring.data_directory import DATA_DIR_MODE, make_data_dir, wake_directory
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
