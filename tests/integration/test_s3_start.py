@@ -19,10 +19,12 @@ from tests.support.s3_proxy import Break, s3_proxy
 from tests.support.server import start_server
 from tests.support.stacks import as_settings
 from tests.support.waiting import eventually
+from tusd_py.contracts.object_list import ObjectList
 from tusd_py.storage.s3.layout import PROBE_AGE
 from tusd_py.uploads.abandoned import find_abandoned, remove_abandoned
 from tusd_py.uploads.leftovers import remove_leftovers
-from tusd_py.wiring import opened_ports, utc_now
+from tusd_py.wiring.clock import utc_now
+from tusd_py.wiring.ports import opened_ports
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.anyio]
 
@@ -87,7 +89,8 @@ async def test_kill_within_the_trial(s3: S3Server, tmp_path: Path, number: int, 
         now = utc_now()
         assert not await remover(ports, now), "too young"
         later = now + PROBE_AGE + PROBE_AGE
-        found = [each async for each in find_abandoned(ports, ports.store, later, removes=False)]  # type: ignore[arg-type]
+        assert isinstance(ports.store, ObjectList)
+        found = [each async for each in find_abandoned(ports, ports.store, later, removes=False)]
         assert {each.stored.key for each in found} == left
         assert bool(await remover(ports, later)) == bool(left)
     assert all_keys(client, bucket) == others
