@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 from tusd_py.contracts.zero_copy import ByteObserver, SocketReader
 from tusd_py.storage.s3 import checksums
 
@@ -16,7 +18,8 @@ class PartBuffer:
         self.size = size
         self.filled = 0
         self.crc = 0
-        self._bytes = bytearray(size)
+        # Takes no memory before it is written to: a request may bring less than a part.
+        self._bytes = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._content: memoryview | None = None
 
     def add(self, piece: bytes | memoryview) -> None:
@@ -57,8 +60,8 @@ class PartBuffer:
         try:
             if self._content is not None:
                 self._content.release()
-            # A bytearray refuses to change its size while something refers to its bytes. This does not move it.
-            self._bytes.append(self._bytes.pop())
+            # Refused while anything refers to the bytes. To the same size it changes nothing.
+            self._bytes.resize(self.size)
         except BufferError:
             return False
         self._content = None

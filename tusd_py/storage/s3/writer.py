@@ -78,7 +78,9 @@ class S3Sink:
         if self._is_full() and not self._has_slot():
             return False
         index, _ = self._next_part()
-        return index < PARTS_MAX and self._gathered.can_buffer(self._state.layout.size(index))
+        stop, length = self._state.layout.start(index + 1), self._upload.length
+        is_whole = index < PARTS_MAX and (length is None or stop <= length)
+        return is_whole and self._gathered.can_buffer(self._state.layout.size(index))
 
     async def transfer(self, reader: SocketReader, observer: ByteObserver | None = None) -> None:
         try:
