@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from tusd_py.cancellation import uninterrupted, wait_until_done
-from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull
+from tusd_py.cancellation import shielded, wait_until_done
+from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, StoreUnavailable
 from tusd_py.contracts.zero_copy import ByteObserver, SocketReader
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import checksums, multipart
 from tusd_py.storage.s3.access import S3Access
+from tusd_py.storage.s3.clean_up import clean_up
 from tusd_py.storage.s3.client import ObjectMissing, PartsChanged, RangeMissing
 from tusd_py.storage.s3.gathered_part import GatheredPart, PartBytes
 from tusd_py.storage.s3.layout import PARTS_MAX
@@ -122,6 +123,12 @@ class S3Sink:
 
     async def committed(self) -> None:
         obsolete, self._obsolete = self._obsolete, []
+        if obsolete:
+            await clean_up(self._remove(obsolete), obsolete[0][0])
+
+    async def _remove(self, obsolete: Sequence[tuple[str, str]]) -> None:
+        """Remove these objects and multipart uploads, each as far as S3 does it. Raises ``StoreError`` for the last."""
+        failure: StoreError | None = None
         for key, multipart_id in obsolete:
             try:
                 if multipart_id:
@@ -129,7 +136,9 @@ class S3Sink:
                 else:
                     await self._client.call("delete_object", Key=key)
             except StoreError as error:
-                log.info("an object was left for the janitor", extra={"key": key, "reason": str(error)})
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def discard(self, offset: int) -> None:
         """Removes nothing: S3 cannot remove single parts. The next body replaces them, and the janitor takes tails."""
@@ -308,7 +317,7 @@ class S3Sink:
             raise BytesMissing("S3 has fewer bytes of this upload than were stored before") from None
 
     async def _read_tail(self, tail: Tail) -> bytes:
-        body = await self._client.read_all(tail.key, tail.size)
+        body = await self._client.read_range(tail.key, 0, tail.size)
         if tail.crc is not None and checksums.crc_of(body) != tail.crc:
             log.error("S3 has changed bytes of an upload", extra={"upload": self._upload.id, "key": tail.key})
             raise RangeMissing("the bytes of a tail have changed")
@@ -324,10 +333,17 @@ class S3Sink:
             await self._release_all()
             count = self._state.tail_bytes
             await self._access.budget.acquire(count)
+        making: asyncio.Future[None] | None = None
         try:
             rest = [*await self._read_tails(self._state.tails), *self._gathered.views()]
             # Not to be cancelled in the middle: S3 may complete it all the same, behind the next request.
-            await uninterrupted(asyncio.ensure_future(self._make_object(rest, total)))
+            making = asyncio.ensure_future(self._make_object(rest, total))
+            await shielded(making)
+        except asyncio.CancelledError:
+            if making is not None and making.cancelled():
+                # The process stops, and does not wait for S3 once more.
+                self._fail(StoreUnavailable("S3 did not answer before the end of the process"))
+            raise
         finally:
             self._access.budget.release(count)
         self._gathered.drop()
