@@ -108,7 +108,7 @@ def test_upload_download_termination(server: RunningServer, s3: S3Server) -> Non
     assert request(server, "HEAD", url, {}).status == 404
 
 
-def test_concatenation(server: RunningServer, s3: S3Server) -> None:
+def test_final_upload_is_one_object_copied_within_s3(server: RunningServer, s3: S3Server) -> None:
     """A final upload is one object, copied within S3."""
     bodies = [bytes(content(41, 6 * MIB)), bytes(content(42, 7)), bytes(content(43, 5 * MIB))]
     parts = [create(server, len(body), body, Upload_Concat="partial") for body in bodies]
@@ -183,7 +183,7 @@ def janitor(server: RunningServer, s3: S3Server, *flags: str) -> list[dict[str, 
 
 
 @pytest.mark.timeout(600)
-def test_janitor(s3: S3Server, tmp_path: Path) -> None:
+def test_janitor_removes_what_a_killed_server_has_left(s3: S3Server, tmp_path: Path) -> None:
     """It removes what a killed server has left of an upload, and the upload goes on with what its record names."""
     client = s3.client()
     client.create_bucket(Bucket=JANITOR_BUCKET)
