@@ -30,7 +30,8 @@ def test_nothing_that_may_be_a_credential_is_recorded() -> None:
     recorded = CALLER.recorded()
     assert recorded.target == "/files/a"
     assert recorded.headers == [(b"host", b"uploads.example"), (b"upload-offset", b"0")]
-    assert recorded.principal is recorded.scope is None
+    assert recorded.principal is None
+    assert recorded.scope is None
     assert SECRET.decode() not in repr(recorded)
     assert SECRET in dict(CALLER.headers).values(), "the caller of the request itself is unchanged"
 
