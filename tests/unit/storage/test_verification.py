@@ -14,7 +14,7 @@ from tusd_py.storage.verification import Verification
 pytestmark = pytest.mark.anyio
 
 
-class Store:
+class ChangingStore:
     """What ``verify`` and ``read_mark`` find."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Store:
 
 async def test_callers_share_one_run_and_its_failure() -> None:
     """Requests that wait for a store that does not answer wait together, and the next ones try again."""
-    store = Store()
+    store = ChangingStore()
     store.failure = StoreUnavailable("away")
     verification = store.verification()
     failures = await asyncio.gather(*(verification.run() for _ in range(5)), return_exceptions=True)
@@ -51,7 +51,7 @@ async def test_callers_share_one_run_and_its_failure() -> None:
 
 async def test_unknown_while_the_database_is_away() -> None:
     """Without the database the right mark is unknown: the store is not used."""
-    store = Store()
+    store = ChangingStore()
     store.failure = RecordsUnavailable("PostgreSQL cannot be reached")
     with pytest.raises(StoreUnavailable, match="PostgreSQL cannot be reached"):
         await store.verification().run()
@@ -59,7 +59,7 @@ async def test_unknown_while_the_database_is_away() -> None:
 
 async def test_renewed_only_if_the_mark_has_changed() -> None:
     """A volume that was unmounted is refused at the next probe, and accepted again when it is back."""
-    store = Store()
+    store = ChangingStore()
     verification = store.verification()
     await verification.renew()
     await verification.renew()
