@@ -50,6 +50,9 @@ class FakeS3(S3Client):
         sent = await self.call("upload_part", **part, **checksum)
         return str(sent["ETag"])
 
+    async def send_object(self, key: str, pieces: Sequence[bytes | memoryview], **arguments: Any) -> None:
+        await self.call("put_object", Key=key, Body=b"".join(pieces), **arguments)
+
     async def read(self, key: str, start: int, stop: int) -> Any:
         if key not in self.objects:
             raise ObjectMissing("there is no such object")

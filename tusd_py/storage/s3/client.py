@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
-from tusd_py.storage.s3.part_transport import PartTransport, tls_context
+from tusd_py.storage.s3.part_transport import PartTransport, headers_of, tls_context
 from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
@@ -45,7 +45,6 @@ _MARKERS: Mapping[str, Mapping[str, str]] = {
     "list_parts": {"PartNumberMarker": "NextPartNumberMarker"},
     "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
 }
-_CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
 _CHANGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody"})
@@ -158,13 +157,21 @@ class S3Client:
         checksum: Mapping[str, str],
     ) -> str:
         """Send one part; return its ETag. ``checksum`` is an argument of UploadPart. Raises like ``call``."""
+        arguments = {"Key": key, "UploadId": multipart_id, "PartNumber": number, **checksum}
+        return await self._send("upload_part", pieces, arguments)
+
+    async def send_object(self, key: str, pieces: Sequence[bytes | memoryview], **arguments: Any) -> None:
+        """PutObject with a large body, without the copies that the library makes. Raises like ``call``."""
+        await self._send("put_object", pieces, {"Key": key, **arguments})
+
+    async def _send(self, operation: str, pieces: Sequence[bytes | memoryview], arguments: Mapping[str, Any]) -> str:
+        """Send ``pieces`` as the body of ``operation``; return the ETag."""
         from aiohttp import ClientError as TransportError
 
-        arguments = {"Key": key, "UploadId": multipart_id, "PartNumber": number, **checksum}
-        headers = dict(zip((_CHECKSUM_HEADER,), checksum.values(), strict=False))
         for attempt in range(1, _ATTEMPTS + 1):
-            url = await self.presigned_url("upload_part", _PART_URL_SECONDS, **arguments)
+            url = await self.presigned_url(operation, _PART_URL_SECONDS, **arguments)
             assert self._parts is not None, "the client is open"
+            headers = headers_of(self._client, operation, arguments)
             try:
                 async with asyncio.timeout(self._longest(sum(map(len, pieces)))):
                     answer = await self._parts.put(url, pieces, headers)
@@ -173,7 +180,7 @@ class S3Client:
             else:
                 if answer.etag:
                     return answer.etag
-                failure = _translated(answer.response(), "upload_part", self.bucket)
+                failure = _translated(answer.response(), operation, self.bucket)
                 if not answer.may_be_repeated and not _has_changed(answer.response()):
                     raise failure
             if attempt < _ATTEMPTS:

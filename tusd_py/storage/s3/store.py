@@ -238,7 +238,7 @@ class S3Store:
         return {"Type": "s3store", "Bucket": self._client.bucket, "Key": key}
 
     async def probe(self) -> None:
-        await multipart.put_object(self._client, self._keys.probe, b"", self._attributes.of_bytes())
+        await multipart.put_object(self._client, self._keys.probe, [b""], self._attributes.of_bytes())
 
     async def close(self) -> None:
         await self._client.close()
