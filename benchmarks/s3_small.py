@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import cpu_seconds, wait_until_idle
 from benchmarks.s3_floor import BUCKET
 from benchmarks.s3_servers import Start, ours, tusd
 from benchmarks.tus import Client, UnexpectedAnswer
@@ -61,6 +61,7 @@ def measure(start: Start, size: int, *, at_once: bool) -> Small:
         with start(s3, Path(directory)) as (url, pid), Client(url) as client:
             for _ in range(_WARM_UP):
                 upload(client, body, at_once=at_once)
+            wait_until_idle(pid)
             before, cpu = _logged(s3), cpu_seconds(pid)
             each = []
             for _ in range(_UPLOADS[size]):
