@@ -85,6 +85,10 @@ class DatabaseConnection(Protocol):
         """
         ...
 
+    def queue_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Like ``execute_many``, without the result: an error may be raised by a later call."""
+        ...
+
     def append_in_order(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Like ``execute_many``, for rows with a number: of two transactions, the first to commit has the lower ones.
 
@@ -133,10 +137,6 @@ class PipelinedConnection(DatabaseConnection, Protocol):
 
     def reading_once(self) -> AbstractContextManager[None]:
         """For single statements, each of which sees a snapshot of its own: without a transaction around them."""
-        ...
-
-    def queue_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Like ``execute_many``, without waiting for the result. An error is raised by a later call."""
         ...
 
 

@@ -48,6 +48,7 @@ class QuotaStatements:
     """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
 
     find: str  # upload_id, created_at
+    find_subjects: str  # ids: a JSON array
     add: str  # a row of quota_charges
     change: str  # upload_id, created_at, new_bytes, new_stored, new_unfinished, settled
     sum_untaken: str  # ids: a JSON array
@@ -92,8 +93,8 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
     # With the text of the partial index's own condition: else SQLite scans all charges, at each completed upload.
     taken = (c.taken_by == bindparam("final_id"), c.taken_by != _NONE)
     # By the whole key: there is no index by the id alone.
-    parts = select(u.created_at, u.id).where(u.id.in_(json_elements(dialect, "ids")))
-    untaken = (tuple_(c.created_at, c.upload_id).in_(parts), c.taken_by == _NONE)
+    charged = select(u.created_at, u.id).where(u.id.in_(json_elements(dialect, "ids")))
+    untaken = (tuple_(c.created_at, c.upload_id).in_(charged), c.taken_by == _NONE)
     set_charge = (
         update(_charges)
         .where(*key)
@@ -108,6 +109,7 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
         "find": select(
             c.subject, c.day, c.month, c.bytes, c.stored, c.unfinished, c.is_settled, c.taken_by, c.own_limits
         ).where(*key),
+        "find_subjects": select(c.subject).distinct().where(tuple_(c.created_at, c.upload_id).in_(charged)),
         "change": set_charge.values(is_settled=bindparam("settled")),
         "correct_charge": set_charge,
         "sum_untaken": select(_total(c.bytes), _total(c.stored)).where(*untaken),
