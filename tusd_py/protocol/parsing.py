@@ -247,15 +247,7 @@ class Parser:
         return Terminate(upload_id=upload_id)
 
     def _download(self, headers: Headers, upload_id: str) -> Request:
-        return Download(
-            upload_id=upload_id,
-            range=headers.get(b"range"),
-            if_range=headers.get(b"if-range"),
-            if_none_match=headers.get(b"if-none-match"),
-            if_match=headers.get(b"if-match"),
-            if_modified_since=headers.get(b"if-modified-since"),
-            if_unmodified_since=headers.get(b"if-unmodified-since"),
-        )
+        return parse_download(headers, upload_id)
 
     def _append(self, headers: Headers, upload_id: str) -> Request:
         offset = parse_number(headers.get(b"upload-offset") or "")
@@ -346,3 +338,16 @@ def refuse_content_range(headers: Headers) -> None:
 
 def _names_checksum(trailer: str | None) -> bool:
     return trailer is not None and "upload-checksum" in [name.strip(" \t").lower() for name in trailer.split(",")]
+
+
+def parse_download(headers: Headers, upload_id: str) -> Download:
+    """A download with the range and the preconditions of ``headers``."""
+    return Download(
+        upload_id=upload_id,
+        range=headers.get(b"range"),
+        if_range=headers.get(b"if-range"),
+        if_none_match=headers.get(b"if-none-match"),
+        if_match=headers.get(b"if-match"),
+        if_modified_since=headers.get(b"if-modified-since"),
+        if_unmodified_since=headers.get(b"if-unmodified-since"),
+    )
