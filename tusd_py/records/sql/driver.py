@@ -85,8 +85,8 @@ class DatabaseConnection(Protocol):
         """
         ...
 
-    def queue_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Like ``execute_many``, without the result: an error may be raised by a later call."""
+    def queue_rows(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Insert rows by a statement of ``dialect.compile_rows``. An error may be raised by a later call instead."""
         ...
 
     def append_in_order(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
@@ -137,6 +137,10 @@ class PipelinedConnection(DatabaseConnection, Protocol):
 
     def reading_once(self) -> AbstractContextManager[None]:
         """For single statements, each of which sees a snapshot of its own: without a transaction around them."""
+        ...
+
+    def queue_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Like ``execute_many``, without waiting for the result. An error is raised by a later call."""
         ...
 
 

@@ -63,6 +63,7 @@ class PipelinedWriter(Writer):
         super().__init__(connection, statements, always_durable=True)
         self._pipelined = connection
         self._find_states = statements.find_states
+        self._strict = {statements.insert: statements.insert_strictly}
 
     def run_batch(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
         # The statements of a batch are sent together here whatever they are.
@@ -105,7 +106,7 @@ class PipelinedWriter(Writer):
             # The first statement of each goes at once; those that need a look at a result first come after them.
             charged = batch is not None and _charge_together(connection, batch, [op for _, op in todo])
             cursors = {
-                place: (op, connection.execute(op.statement, op.values))
+                place: (op, connection.execute(self._first_statement(op), op.values))
                 for place, op in todo
                 if isinstance(op, RecordChange) and _is_direct(op) and (charged or op.quota is None)
             }
@@ -117,12 +118,13 @@ class PipelinedWriter(Writer):
                     results[place] = self._follow_up(op, cursor)
             if batch is not None:
                 batch.flush(connection)
-                if charged and any(op.quota is not None and not cursor.rowcount for op, cursor in cursors.values()):
-                    # The row exists already, and was charged: they run again, apart.
-                    raise ValueError("a row exists already")
         if any(isinstance(result, WriteResult) and result.has_work for result in results):
             connection.execute(_NOTIFY, {})
         return lambda: [_outcome(*cursors[place]) if result is None else result for place, result in enumerate(results)]
+
+    def _first_statement(self, op: RecordChange) -> str:
+        # If a row exists that is charged already, they run again, apart. To look whether it does is a round trip more.
+        return op.statement if op.quota is None else self._strict.get(op.statement, op.statement)
 
     def _open_quotas(self, ops: Sequence[WriteOp]) -> QuotaBatch | None:
         """The ledger for a transaction, with the subjects of its charges, which have to be locked; ``None``: no charge.

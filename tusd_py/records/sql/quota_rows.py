@@ -174,7 +174,7 @@ class QuotaBatch:
     def flush_charges(self, connection: DatabaseConnection) -> None:
         """Write the charges of new uploads."""
         if self._charges:
-            connection.queue_many(self._sql.add, self._charges)
+            connection.queue_rows(self._sql.add, self._charges)
             self._charges = []
 
     def flush(self, connection: DatabaseConnection) -> None:
@@ -189,7 +189,7 @@ class QuotaBatch:
         self._accounts.clear()
         self._counters.clear()
         if rows:
-            connection.queue_many(self._sql.count, rows)
+            connection.queue_rows(self._sql.count, rows)
 
     def _read(self, connection: DatabaseConnection, keys: Sequence[tuple[str, QuotaPeriods]]) -> list[_Account]:
         """Read the accounts of these subjects and periods, and return them."""

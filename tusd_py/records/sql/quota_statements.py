@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from tusd_py.model.quota import NOW, Quota
-from tusd_py.records.sql.dialect import add_or_insert, compile_text, insert_or_ignore, json_elements
+from tusd_py.records.sql.dialect import add_or_insert, compile_rows, compile_text, insert_or_ignore, json_elements
 from tusd_py.records.sql.tables import RecordsTable
 
 _charges = RecordsTable.metadata.tables["quota_charges"]
@@ -49,7 +49,7 @@ class QuotaStatements:
 
     find: str  # upload_id, created_at
     find_subjects: str  # ids: a JSON array
-    add: str  # a row of quota_charges
+    add: str  # rows of quota_charges
     change: str  # upload_id, created_at, new_bytes, new_stored, new_unfinished, settled
     sum_untaken: str  # ids: a JSON array
     sum_taken: str  # final_id
@@ -61,7 +61,7 @@ class QuotaStatements:
     used_and_limits: (
         str  # subject, day, month, now: rows of a period, its bytes and files, and one of '' and as of find_limits
     )
-    count: str  # subject, period, bytes, files
+    count: str  # rows of subject, period, bytes, files
     find_limits: str  # subject: the limits, and the names of the quotas that have one
     set_limits: str  # subject, and the same by their names
     remove_limits: str  # subject
@@ -121,11 +121,12 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
         .where(tuple_(c.created_at, c.upload_id).in_(final_with_bytes))
         .values(stored=c.stored + bindparam("more_stored"))
         .returning(c.subject),
-        "count": add_or_insert(dialect, _counters, ("subject", "period"), "bytes", "files"),
     }
+    count = add_or_insert(dialect, _counters, ("subject", "period"), "bytes", "files")
     add = insert_or_ignore(dialect, _charges, "upload_id", "created_at")
     return {
-        "add": compile_text(dialect, add, [column.name for column in _charges.columns]),
+        "add": compile_rows(dialect, add, _charges),
+        "count": compile_rows(dialect, count, _counters),
         **{name: compile_text(dialect, statement) for name, statement in statements.items()},
     }
 

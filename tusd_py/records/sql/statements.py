@@ -40,6 +40,7 @@ class Statements:
     """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
 
     insert: str  # a row of rows.to_row
+    insert_strictly: str  # the same; fails if the id exists
     insert_plain: str  # rows.plain_row, by position
     insert_part: str  # final_id, position, part_id
     update: str  # a row of rows.to_row, seen_id, seen_offset, seen_token
@@ -90,6 +91,7 @@ def compile_statements(dialect: Dialect) -> Statements:
 
     return Statements(
         insert=compile_text(dialect, _insert(dialect), _columns),
+        insert_strictly=compile_text(dialect, insert(_uploads).values(**_detected()), _columns),
         insert_plain=compile_by_position(dialect, _plain_insert(dialect), list(PLAIN_COLUMNS)),
         insert_part=compile_text(dialect, insert(_parts)),
         update=compile_text(dialect, update_seen, [name for name in _columns if name not in ("id", *DECLARED_COLUMNS)]),
@@ -112,8 +114,12 @@ def compile_statements(dialect: Dialect) -> Statements:
 
 
 def _insert(dialect: Dialect) -> Insert:
-    none: ColumnElement[str] = literal_column("''")
-    return insert_or_ignore(dialect, _uploads, "id", detected_type=_detected_or(none))
+    return insert_or_ignore(dialect, _uploads, "id", **_detected())
+
+
+def _detected() -> dict[str, ColumnElement[str]]:
+    """The column of a new row that is never null."""
+    return {"detected_type": _detected_or(literal_column("''"))}
 
 
 def _plain_insert(dialect: Dialect) -> Insert:
