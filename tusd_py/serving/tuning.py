@@ -19,7 +19,7 @@ _GC_THRESHOLDS = (50_000, 20, 50)
 
 def apply() -> None:
     """Apply the settings. Call it after all modules are loaded and before the first request."""
-    gc.collect()
+    # No collection before it: that takes 50 ms, and finds less than half a mebibyte.
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     if sys.platform == "linux":

@@ -17,7 +17,6 @@ from sqlalchemy import (
     insert,
     literal_column,
     null,
-    or_,
     select,
     text,
     update,
@@ -51,7 +50,6 @@ class Statements:
     find: str  # ids: a JSON array
     find_one: str  # its_id
     parts_of: str  # ids: a JSON array
-    list_uploads: str  # statuses: a JSON array, owner, limit
     page: str  # after_id, limit
     due: str  # now, limit
     needing_recovery: str  # after_id, limit
@@ -71,11 +69,6 @@ def compile_statements(dialect: Dialect) -> Statements:
     due = _upload.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
     living = _uploads.c.status.in_(_literals(Status.UPLOADING, Status.PROCESSING, Status.READY))
     page = _upload.where(living, _uploads.c.id > bindparam("after_id")).order_by(_uploads.c.id)
-    owner = bindparam("owner", type_=Text)
-    listed = _upload.where(
-        _uploads.c.status.in_(json_elements(dialect, "statuses")),
-        or_(owner == literal_column("''"), _uploads.c.owner == owner),
-    ).order_by(_uploads.c.created_at.desc(), _uploads.c.id.desc())
     # The text of the partial index's own condition: the index applies only to a statement that contains it.
     needing_recovery = _upload.where(text(f"({NEEDS_RECOVERY})"), _uploads.c.id > bindparam("after_id")).order_by(
         _uploads.c.id
@@ -102,7 +95,6 @@ def compile_statements(dialect: Dialect) -> Statements:
         find=compile_text(dialect, _upload.where(_uploads.c.id.in_(ids))),
         find_one=compile_text(dialect, _upload.where(_uploads.c.id == bindparam("its_id"))),
         parts_of=compile_text(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
-        list_uploads=compile_text(dialect, with_limit(listed)),
         page=compile_text(dialect, with_limit(page)),
         due=compile_text(dialect, with_limit(due)),
         needing_recovery=compile_text(dialect, with_limit(needing_recovery)),
