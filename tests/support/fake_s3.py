@@ -39,7 +39,12 @@ class FakeS3(S3Client):
         return answer
 
     async def send_part(
-        self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
+        self,
+        key: str,
+        multipart_id: str,
+        number: int,
+        pieces: Sequence[bytes | memoryview],
+        checksum: Mapping[str, str],
     ) -> str:
         part = {"Key": key, "UploadId": multipart_id, "PartNumber": number, "Body": b"".join(pieces)}
         sent = await self.call("upload_part", **part, **checksum)
@@ -96,10 +101,12 @@ class FakeS3(S3Client):
         return {"ETag": _etag(Body)}
 
     def _upload_part_copy(
-        self, Key: str, UploadId: str, PartNumber: int, CopySource: Mapping[str, str], CopySourceRange: str
+        self, Key: str, UploadId: str, PartNumber: int, CopySource: Mapping[str, str], CopySourceRange: str = ""
     ) -> Any:
-        first, last = map(int, CopySourceRange.removeprefix("bytes=").split("-"))
-        body = self._get_object(CopySource["Key"])[first : last + 1]
+        body = self._get_object(CopySource["Key"])
+        if CopySourceRange:
+            first, last = map(int, CopySourceRange.removeprefix("bytes=").split("-"))
+            body = body[first : last + 1]
         return {"CopyPartResult": self._upload_part(Key, UploadId, PartNumber, body)}
 
     def _list_parts(self, Key: str, UploadId: str, **_: Any) -> Any:

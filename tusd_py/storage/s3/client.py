@@ -37,6 +37,14 @@ _CONNECTIONS_MAX = 1024
 _PART_CONNECTIONS_MAX = 64
 #: The signature of a part is valid for this long.
 _PART_URL_SECONDS = 3600
+#: Loading the library, and the credentials of a role from the service of the machine.
+_OPEN_SECONDS = 60
+#: The arguments that ask for the next page, and where each is in the page before.
+_MARKERS: Mapping[str, Mapping[str, str]] = {
+    "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
+    "list_parts": {"PartNumberMarker": "NextPartNumberMarker"},
+    "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
+}
 _CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
@@ -104,20 +112,17 @@ class S3Client:
 
         Raises one of the classes above, ``StoreFull`` or ``StoreUnavailable``.
         """
-        try:
-            client = await self._opened()
-        except Exception as error:
-            reason = describe_local(error) or f"there is no S3 client for these settings: {type(error).__name__}"
-            raise StoreUnavailable(reason) from error
+        client = await self._opened()
         from aiohttp import ClientError as TransportError
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
+        # With the attempts of the library.
+        longest = self._longest(_size(arguments.get("Body", b"")))
+        deadline = asyncio.get_running_loop().time() + _ATTEMPTS * (longest + _DELAY_SECONDS_MAX)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                # With the attempts of the library.
-                longest = self._longest(_size(arguments.get("Body", b"")))
-                async with self._calls, asyncio.timeout(_ATTEMPTS * (longest + _DELAY_SECONDS_MAX)):
+                async with self._calls, asyncio.timeout_at(deadline):
                     return await getattr(client, operation)(Bucket=self.bucket, **arguments)
             except TimeoutError as error:
                 failure: Exception = error
@@ -145,7 +150,12 @@ class S3Client:
         return _CONNECT_SECONDS + self._account.timeout_seconds + count / _BYTES_PER_SECOND_MIN
 
     async def send_part(
-        self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
+        self,
+        key: str,
+        multipart_id: str,
+        number: int,
+        pieces: Sequence[bytes | memoryview],
+        checksum: Mapping[str, str],
     ) -> str:
         """Send one part; return its ETag. ``checksum`` is an argument of UploadPart. Raises like ``call``."""
         from aiohttp import ClientError as TransportError
@@ -172,29 +182,30 @@ class S3Client:
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
+        client = await self._opened()
         try:
-            client = await self._opened()
-            url: str = await client.generate_presigned_url(
-                operation, Params={"Bucket": self.bucket, **arguments}, ExpiresIn=seconds
-            )
+            # Credentials of a role may have to be renewed first.
+            async with asyncio.timeout(_OPEN_SECONDS):
+                url: str = await client.generate_presigned_url(
+                    operation, Params={"Bucket": self.bucket, **arguments}, ExpiresIn=seconds
+                )
         except Exception as error:
             raise StoreUnavailable(f"no URL could be signed for S3: {type(error).__name__}") from error
         return url
 
     async def pages(self, operation: str, **arguments: Any) -> AsyncIterator[Any]:
-        """The pages of a listing."""
+        """The pages of a listing. Raises like ``call``, also if a page does not say what follows it."""
+        marker: dict[str, Any] = {}
         while True:
-            page = await self.call(operation, **arguments)
+            page = await self.call(operation, **arguments, **marker)
             yield page
             if not page.get("IsTruncated"):
                 return
-            if operation == "list_objects_v2":
-                arguments["ContinuationToken"] = page["NextContinuationToken"]
-            elif operation == "list_parts":
-                arguments["PartNumberMarker"] = page["NextPartNumberMarker"]
-            else:
-                arguments["KeyMarker"] = page["NextKeyMarker"]
-                arguments["UploadIdMarker"] = page["NextUploadIdMarker"]
+            before = marker
+            marker = {name: page[source] for name, source in _MARKERS[operation].items() if page.get(source)}
+            # A listing that never ends would hold up its caller for ever.
+            if not marker or marker == before:
+                raise StoreUnavailable(f"S3 lists the same page of {operation} again and again")
 
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """The bytes of an object in pieces. Raises like ``call``, and ``RangeMissing``.
@@ -224,16 +235,24 @@ class S3Client:
             if failed:
                 await _pause(failed)
 
-    async def read_all(self, key: str, size: int) -> bytes:
-        """The first ``size`` bytes of an object."""
-        return b"".join([piece async for piece in self.read(key, 0, size)])
+    async def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """The bytes of an object from ``start`` up to, not including, ``stop``, in bounded time. Raises like ``read``.
+
+        For a caller that holds a lock meanwhile: ``read`` goes on as long as S3 sends something.
+        """
+        try:
+            async with asyncio.timeout(_ATTEMPTS * self._longest(stop - start)):
+                return b"".join([piece async for piece in self.read(key, start, stop)])
+        except TimeoutError:
+            raise StoreUnavailable("S3 sends bytes too slowly") from None
 
     async def read_object(self, key: str) -> bytes:
         """The bytes of a small object. Raises like ``call``."""
         response = await self.call("get_object", Key=key)
         async with response["Body"] as body:
             try:
-                content: bytes = await body.read()
+                async with asyncio.timeout(self._longest(0)):
+                    content: bytes = await body.read()
             except Exception as error:  # noqa: BLE001 - as in ``read``
                 raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
         return content
@@ -258,10 +277,15 @@ class S3Client:
         self._client = None
 
     async def _opened(self) -> Any:
+        """The client of the library. Raises ``StoreUnavailable``."""
         if self._client is None:
-            async with self._opening:
-                if self._client is None:
-                    self._client = await self._open()
+            try:
+                async with asyncio.timeout(_OPEN_SECONDS), self._opening:
+                    if self._client is None:
+                        self._client = await self._open()
+            except Exception as error:
+                reason = describe_local(error) or f"there is no S3 client for these settings: {type(error).__name__}"
+                raise StoreUnavailable(reason) from error
         return self._client
 
     async def _open(self) -> Any:
