@@ -35,6 +35,11 @@ class S3Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def directory(self) -> Path:
+        """Where the service keeps its objects."""
+        return self._directory / "objects"
+
     def account(self, bucket: str) -> S3Account:
         return S3Account(
             bucket=bucket,
@@ -70,7 +75,7 @@ class S3Server:
 
     def start(self) -> None:
         options = ["--port", f"127.0.0.1:{self.port}", "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--quiet"]
-        data = self._directory / "objects"
+        data = self.directory
         data.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             [self._program, *options, "posix", str(data)],
