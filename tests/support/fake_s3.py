@@ -44,7 +44,12 @@ class FakeS3(S3Client):
         return answer
 
     async def send_part(
-        self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
+        self,
+        key: str,
+        multipart_id: str,
+        number: int,
+        pieces: Sequence[bytes | memoryview],
+        checksum: Mapping[str, str],
     ) -> str:
         part = {"Key": key, "UploadId": multipart_id, "PartNumber": number, "Body": b"".join(pieces)}
         sent = await self.call("upload_part", **part, **checksum)

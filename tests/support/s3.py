@@ -25,9 +25,13 @@ ACCESS_KEY, SECRET_KEY = "tusd-py-test", "tusd-py-secret"
 class S3Server:
     """A server over a directory. It can be stopped and started again with the same address and objects."""
 
-    def __init__(self, program: str, directory: Path) -> None:
+    def __init__(
+        self, program: str, directory: Path, *, logs_requests: bool = False, keeps_alive: bool = False
+    ) -> None:
         self._program = program
         self._directory = directory
+        self._logs_requests = logs_requests
+        self._keeps_alive = keeps_alive
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -39,6 +43,17 @@ class S3Server:
     def directory(self) -> Path:
         """Where the service keeps its objects."""
         return self._directory / "objects"
+
+    @property
+    def process_id(self) -> int:
+        """That of the running server."""
+        assert self._process is not None, "it runs"
+        return self._process.pid
+
+    @property
+    def access_log(self) -> Path:
+        """A line for each request."""
+        return self._directory / "access.log"
 
     def account(self, bucket: str) -> S3Account:
         return S3Account(
@@ -75,6 +90,10 @@ class S3Server:
 
     def start(self) -> None:
         options = ["--port", f"127.0.0.1:{self.port}", "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--quiet"]
+        if self._logs_requests:
+            options += ["--access-log", str(self.access_log)]
+        if self._keeps_alive:
+            options += ["--keep-alive"]
         data = self.directory
         data.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
@@ -101,11 +120,11 @@ class S3Server:
 
 
 @contextmanager
-def running_s3() -> Iterator[S3Server]:
-    """Start a server over an empty directory."""
+def running_s3(*, logs_requests: bool = False, keeps_alive: bool = False) -> Iterator[S3Server]:
+    """Start a server over an empty directory. ``keeps_alive`` leaves connections open after a request."""
     program = str(versitygw_program())
     with tempfile.TemporaryDirectory(prefix="s3-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
-        server = S3Server(program, Path(directory))
+        server = S3Server(program, Path(directory), logs_requests=logs_requests, keeps_alive=keeps_alive)
         server.start()
         try:
             yield server

@@ -257,7 +257,7 @@ class TestTerminate:
             rules.terminate(PART, NOW, [FINAL])
 
 
-def test_download() -> None:
+def test_complete_uploads_can_be_downloaded_unfinished_ones_by_setting() -> None:
     """Complete uploads always; unfinished ones by setting, but never an unfinished final one."""
     partly = Limits(partial_downloads=True)
     rules.download(COMPLETE, ANY)

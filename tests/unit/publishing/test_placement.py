@@ -136,7 +136,9 @@ def test_crash_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_withdraw(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_withdraw_removes_only_this_uploads_own_file(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only this upload's own file is removed."""
     if not links:
         without_links(monkeypatch)

@@ -109,6 +109,10 @@ class DiskSink:
 
         self._threads.begin(on_flushed, self._work, list(pieces), True, durable, None, None)
 
+    @property
+    def can_transfer(self) -> bool:
+        return True
+
     async def transfer(self, reader: SocketReader, observer: ByteObserver | None = None) -> None:
         if self._job is not None:
             await asyncio.shield(self._job)

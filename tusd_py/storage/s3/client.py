@@ -155,7 +155,12 @@ class S3Client:
         return _CONNECT_SECONDS + self._account.timeout_seconds + count / _BYTES_PER_SECOND_MIN
 
     async def send_part(
-        self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
+        self,
+        key: str,
+        multipart_id: str,
+        number: int,
+        pieces: Sequence[bytes | memoryview],
+        checksum: Mapping[str, str],
     ) -> str:
         """Send one part; return its ETag. ``checksum`` is an argument of UploadPart. Raises like ``call``."""
         from aiohttp import ClientError as TransportError

@@ -56,13 +56,14 @@ async def create(
     return replace(state, key=key, multipart_id=made["UploadId"], has_checksums=False)
 
 
-async def send_part(client: S3Client, state: S3State, number: int, pieces: Sequence[bytes]) -> StoredPart:
-    """Send the part ``number``, counted from 1, which consists of ``pieces``."""
+async def send_part(
+    client: S3Client, state: S3State, number: int, pieces: Sequence[bytes | memoryview], crc: int | None = None
+) -> StoredPart:
+    """Send the part ``number``, counted from 1, which consists of ``pieces``. ``crc`` is theirs if it is known."""
+    if crc is None:
+        crc = checksums.crc_of_pieces(pieces)
     if len(pieces) * _PIECE_BYTES_MIN > sum(map(len, pieces)):
         pieces = [b"".join(pieces)]
-    crc = 0
-    for piece in pieces:
-        crc = checksums.crc_after(crc, piece)
     checksum = {checksums.FIELD: checksums.to_field(crc)} if state.has_checksums else {}
     etag = await client.send_part(state.key, state.multipart_id, number, pieces, checksum)
     return StoredPart(_normal(etag), crc)

@@ -53,7 +53,7 @@ class PartTransport:
             skip_auto_headers=("Content-Type", "Accept-Encoding"),
         )
 
-    async def put(self, url: str, pieces: Sequence[bytes], headers: Mapping[str, str]) -> PartAnswer:
+    async def put(self, url: str, pieces: Sequence[bytes | memoryview], headers: Mapping[str, str]) -> PartAnswer:
         """Send ``pieces`` to a presigned URL. Raises ``OSError``, ``TimeoutError`` or an error of aiohttp."""
         from yarl import URL
 
@@ -81,7 +81,7 @@ def _payload_class() -> Any:
     class Pieces(Payload):
         """A body of known length in pieces."""
 
-        def __init__(self, pieces: Sequence[bytes]) -> None:
+        def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
             super().__init__(pieces, content_type="application/octet-stream")
             self._size = sum(map(len, pieces))
 
@@ -89,6 +89,8 @@ def _payload_class() -> Any:
             raise TypeError("a part is no text")
 
         async def write(self, writer: Any) -> None:
+            # Else the client joins them with the first piece, by a copy of what may be a whole part.
+            writer.send_headers()
             for piece in self._value:
                 await writer.write(piece)
 

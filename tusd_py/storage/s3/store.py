@@ -24,9 +24,13 @@ from tusd_py.storage.s3.layout import OBJECT_KEY, PROBE_AGE, Keys, PartLayout, i
 from tusd_py.storage.s3.state import KEY, S3State
 from tusd_py.storage.s3.verification import RunningCrc, recorded_crc
 from tusd_py.storage.s3.writer import S3Sink
+from tusd_py.threads import ThreadPool
 
 #: The operations that list keys, and the name of the list in their responses.
 _LISTINGS = (("list_objects_v2", "Contents"), ("list_multipart_uploads", "Uploads"))
+
+#: Bodies that are read from their sockets at the same time. A read takes some milliseconds, then the thread is free.
+_READERS_MAX = 8
 
 
 class S3Store:
@@ -53,8 +57,11 @@ class S3Store:
         self.capabilities = LazyCapabilities(self._client, self._keys, self._attributes, settled or {})
         self._found: dict[str, set[str]] = {}  # the keys of the ids that were listed last
         self.budget = MemoryBudget(memory_bytes)
+        self._threads = ThreadPool(_READERS_MAX, "s3-read")
         layout = PartLayout(part_bytes, part_bytes_max)
-        self._access = S3Access(self._client, self._keys, self.budget, layout, parallel_parts, self._attributes)
+        self._access = S3Access(
+            self._client, self._keys, self.budget, layout, parallel_parts, self._attributes, self._threads
+        )
 
     @property
     def client(self) -> S3Client:
@@ -250,6 +257,7 @@ class S3Store:
 
     async def close(self) -> None:
         await self._client.close()
+        await self._threads.close()
 
     def _ids(self, listed: Iterable[Any]) -> list[str]:
         """The ids in the keys. Their keys are kept until the next call: they do not follow from the ids."""

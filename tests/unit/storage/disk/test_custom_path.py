@@ -147,7 +147,7 @@ def test_discarded_concatenation_keeps_the_reservation(directory: UploadDirector
         location.reserve("two")
 
 
-def test_modes(directory: UploadDirectory) -> None:
+def test_other_users_can_look_into_neither_directories_nor_file(directory: UploadDirectory) -> None:
     """Other users can look into neither the directories nor the file."""
     CustomPath(directory, "p/q/x.pdf").reserve("one")
     for path in (
