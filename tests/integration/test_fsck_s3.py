@@ -21,8 +21,8 @@ from tests.support.stacks import as_settings
 from tests.support.stored import head, upload_id
 from tusd_py.storage.s3.client import S3Client
 from tusd_py.storage.s3.store import S3Store
+from tusd_py.uploads.compare_checksums import ChecksumComparison, Verdict
 from tusd_py.uploads.fsck import check
-from tusd_py.uploads.verify import Verdict, Verification
 from tusd_py.wiring.clock import utc_now
 from tusd_py.wiring.ports import opened_ports
 
@@ -194,11 +194,11 @@ async def test_pages_of_one_entry(s3: S3Server, tmp_path: Path) -> None:
             client = PagesOfOne(s3.account(BUCKET))
             paged = replace(ports, store=S3Store(s3.account(BUCKET), part_bytes=5 * MIB, client=client))
             later = replace(paged, clock=lambda: utc_now() + timedelta(days=1))
-            verification = Verification(reads_all=True)
-            found = [each async for each in check(later, repair=True, verification=verification)]
+            comparison = ChecksumComparison(reads_all=True)
+            found = [each async for each in check(later, repair=True, comparison=comparison)]
             assert sorted(each.upload_id for each in found) == ids
             assert all(each.is_repaired for each in found)
-            assert verification.counts[Verdict.WRONG] == 0
+            assert comparison.counts[Verdict.WRONG] == 0
             await paged.store.close()
         assert {*bucket.keys(""), *bucket.multiparts("")} == kept
         assert 204 == (await request("PATCH", half, patch_headers(11 * MIB), DATA[11 * MIB :])).status

@@ -13,8 +13,8 @@ from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, setting
 
 if TYPE_CHECKING:
     from tusd_py.settings import Settings
+    from tusd_py.uploads.compare_checksums import ChecksumComparison
     from tusd_py.uploads.fsck import Finding, Progress
-    from tusd_py.uploads.verify import Verification
 
 Repair = Annotated[
     bool,
@@ -49,7 +49,7 @@ class _Run:
     as_json: bool
     shows_progress: bool
     requests_per_second: float | None
-    verification: Verification | None
+    comparison: ChecksumComparison | None
     findings: Counter[str] = field(default_factory=Counter)  # ``repaired``, ``left`` and ``harmless``
 
 
@@ -77,13 +77,13 @@ def fsck(
     from tusd_py.contracts.records import RecordsError
     from tusd_py.contracts.store import StoreError
 
-    verification = _verification(reads_all=read, bytes_per_second=bytes_per_second) if checksums or read else None
-    if bytes_per_second is not None and verification is None:
+    comparison = _comparison(reads_all=read, bytes_per_second=bytes_per_second) if checksums or read else None
+    if bytes_per_second is not None and comparison is None:
         fail(["--bytes-per-second is for --checksums and --read: nothing else reads bytes"])
     settings = settings_of(config, {"storage.data_dir": data_dir})
     if settings.storage.kind == "memory" or not settings.has_database:
         fail(["uploads or records are in memory: only the server process that holds them can compare them"])
-    run = _Run(repair, as_json, progress, requests_per_second, verification)
+    run = _Run(repair, as_json, progress, requests_per_second, comparison)
     problem = ""
     try:
         require_database(settings)
@@ -95,18 +95,18 @@ def fsck(
         problem = reason(error)
     if not as_json:
         say(_summary(run.findings))
-        if verification is not None:
-            say(_checksum_summary(verification))
+        if comparison is not None:
+            say(_checksum_summary(comparison))
     if problem:
         fail([f"not everything was examined: {problem}"])
     if run.findings["left"]:
         sys.exit(_EXIT_PROBLEMS)
 
 
-def _verification(*, reads_all: bool, bytes_per_second: str | None) -> Verification:
+def _comparison(*, reads_all: bool, bytes_per_second: str | None) -> ChecksumComparison:
     from tusd_py.pace import Pace
     from tusd_py.settings.values import parse_size
-    from tusd_py.uploads.verify import Verification
+    from tusd_py.uploads.compare_checksums import ChecksumComparison
 
     pace = None
     if bytes_per_second is not None:
@@ -117,7 +117,7 @@ def _verification(*, reads_all: bool, bytes_per_second: str | None) -> Verificat
         except ValueError as error:
             fail([f"--bytes-per-second is {bytes_per_second!r}; it must be {error}"])
         pace = Pace(size)
-    return Verification(reads_all=reads_all, pace=pace)
+    return ChecksumComparison(reads_all=reads_all, pace=pace)
 
 
 async def _report(settings: Settings, run: _Run) -> None:
@@ -134,7 +134,7 @@ async def _report(settings: Settings, run: _Run) -> None:
             ports.store.limit_requests(run.requests_per_second)
         printing = asyncio.ensure_future(_print_progress(progress, run)) if run.shows_progress else None
         try:
-            async for finding in check(ports, repair=run.repair, verification=run.verification, progress=progress):
+            async for finding in check(ports, repair=run.repair, comparison=run.comparison, progress=progress):
                 kind = "harmless" if finding.is_harmless else "repaired" if finding.is_repaired else "left"
                 run.findings[kind] += 1
                 say(_as_json(finding) if run.as_json else _as_line(finding))
@@ -148,14 +148,14 @@ async def _print_progress(progress: Progress, run: _Run) -> None:
 
     while True:
         await asyncio.sleep(_PROGRESS_SECONDS)
-        read = f", {run.verification.bytes_read / 1024**2:,.0f} MiB read" if run.verification else ""
+        read = f", {run.comparison.bytes_read / 1024**2:,.0f} MiB read" if run.comparison else ""
         problems = run.findings["left"] + run.findings["repaired"]
         typer.echo(f"examined {progress.examined:,} uploads{read}, problems: {problems}", err=True)
 
 
-def _checksum_summary(verification: Verification) -> str:
-    counts = ", ".join(f"{verdict} {count}" for verdict, count in verification.counts.items())
-    return f"checksums: {counts}; {verification.bytes_read / 1024**2:,.1f} MiB read"
+def _checksum_summary(comparison: ChecksumComparison) -> str:
+    counts = ", ".join(f"{verdict} {count}" for verdict, count in comparison.counts.items())
+    return f"checksums: {counts}; {comparison.bytes_read / 1024**2:,.1f} MiB read"
 
 
 def _summary(findings: Counter[str]) -> str:

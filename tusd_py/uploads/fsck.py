@@ -12,9 +12,9 @@ from enum import StrEnum
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.uploads.commit import update
+from tusd_py.uploads.compare_checksums import ChecksumComparison, Verdict
 from tusd_py.uploads.failure_streak import FailureStreak
 from tusd_py.uploads.ports import Ports
-from tusd_py.uploads.verify import Verdict, Verification
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +61,13 @@ class Progress:
 
 
 async def check(
-    ports: Ports, *, repair: bool, verification: Verification | None = None, progress: Progress | None = None
+    ports: Ports, *, repair: bool, comparison: ChecksumComparison | None = None, progress: Progress | None = None
 ) -> AsyncIterator[Finding]:
     """Every upload whose record and bytes do not agree. Uploads that a request changes just now are left out.
 
     With ``repair`` an unfinished upload goes back to the bytes that are stored, so that its client sends the rest
     again, and orphaned bytes are removed. A complete upload without its bytes cannot be repaired. With
-    ``verification`` the bytes are compared with recorded checksums too; other bytes are only reported. ``progress``
+    ``comparison`` the bytes are compared with recorded checksums too; other bytes are only reported. ``progress``
     counts. Raises ``RecordsError``, or ``StoreError`` if orphans cannot be listed or the store is down.
     """
     progress = progress or Progress()
@@ -79,7 +79,7 @@ async def check(
         progress.examined += len(uploads) - len(stored)
         for start in range(0, len(stored), _TOGETHER):
             together = stored[start : start + _TOGETHER]
-            for finding in await _examine_together(ports, together, repair, verification):
+            for finding in await _examine_together(ports, together, repair, comparison):
                 if finding is None or finding.problem is not Disagreement.UNREADABLE:
                     failures.end()
                 if finding is not None:
@@ -104,9 +104,9 @@ def _has_bytes(upload: Upload) -> bool:
 
 
 async def _examine_together(
-    ports: Ports, uploads: Collection[Upload], repair: bool, verification: Verification | None
+    ports: Ports, uploads: Collection[Upload], repair: bool, comparison: ChecksumComparison | None
 ) -> list[Finding | None]:
-    tasks = [asyncio.ensure_future(_examine(ports, upload, repair, verification)) for upload in uploads]
+    tasks = [asyncio.ensure_future(_examine(ports, upload, repair, comparison)) for upload in uploads]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
@@ -116,15 +116,15 @@ async def _examine_together(
         await asyncio.wait(tasks)
 
 
-async def _examine(ports: Ports, upload: Upload, repair: bool, verification: Verification | None) -> Finding | None:
+async def _examine(ports: Ports, upload: Upload, repair: bool, comparison: ChecksumComparison | None) -> Finding | None:
     try:
         if await ports.store.size(upload) == upload.offset:
-            if verification is None or upload.status not in _WITH_BYTES:
+            if comparison is None or upload.status not in _WITH_BYTES:
                 return None
-            verdict = await verification.compare(ports, upload)
-            finding = await _mismatch(ports, upload, verification) if verdict is Verdict.WRONG else None
+            verdict = await comparison.compare(ports, upload)
+            finding = await _mismatch(ports, upload, comparison) if verdict is Verdict.WRONG else None
             if finding is not None or verdict is not Verdict.WRONG:
-                verification.counts[verdict] += 1
+                comparison.counts[verdict] += 1
             return finding
         return await _examine_locked(ports, upload, repair)
     except StoreError as error:
@@ -148,7 +148,7 @@ async def _examine_locked(ports: Ports, upload: Upload, repair: bool) -> Finding
         await lock.release()
 
 
-async def _mismatch(ports: Ports, upload: Upload, verification: Verification) -> Finding | None:
+async def _mismatch(ports: Ports, upload: Upload, comparison: ChecksumComparison) -> Finding | None:
     """The finding, unless the upload was changed or deleted meanwhile. It is never repaired."""
     if upload.is_complete:
         # Nothing writes to it any more. No lock: reading may take hours, and a deletion must not wait.
@@ -163,7 +163,7 @@ async def _mismatch(ports: Ports, upload: Upload, verification: Verification) ->
         found = await ports.records.find(upload.id)
         if found is None or found.status not in _WITH_BYTES or await ports.store.size(found) != found.offset:
             return None
-        if await verification.compare(ports, found) is not Verdict.WRONG:
+        if await comparison.compare(ports, found) is not Verdict.WRONG:
             return None
         return _finding(found, Disagreement.MISMATCH, found.offset, _UNFINISHED_ADVICE)
     finally:

@@ -20,8 +20,8 @@ from tusd_py.model.upload import HistoryEntry, Upload
 from tusd_py.pace import Pace
 from tusd_py.storage.disk.store import DiskStore
 from tusd_py.uploads.commit import update
+from tusd_py.uploads.compare_checksums import ChecksumComparison, Verdict
 from tusd_py.uploads.fsck import Disagreement, Finding, Progress, check
-from tusd_py.uploads.verify import Verdict, Verification
 
 pytestmark = pytest.mark.anyio
 
@@ -29,9 +29,9 @@ _ORPHAN = "0123456789abcdef0123456789abcdef"
 
 
 async def found(
-    harness: UploadsHarness, *, repair: bool = False, verification: Verification | None = None
+    harness: UploadsHarness, *, repair: bool = False, comparison: ChecksumComparison | None = None
 ) -> dict[str, Finding]:
-    findings = check(harness.ports, repair=repair, verification=verification)
+    findings = check(harness.ports, repair=repair, comparison=comparison)
     return {finding.upload_id: finding async for finding in findings}
 
 
@@ -131,13 +131,13 @@ async def test_changed_byte_of_a_validated_file(harness: UploadsHarness, directo
     stored = (directory / bad.id).read_bytes()
     assert await found(harness) == {}, "sizes alone agree"
     for repair in (False, True):
-        verification = Verification()
-        findings = await found(harness, repair=repair, verification=verification)
+        comparison = ChecksumComparison()
+        findings = await found(harness, repair=repair, comparison=comparison)
         assert {bad.id: (Disagreement.MISMATCH, False)} == {
             name: (each.problem, each.is_repaired) for name, each in findings.items()
         }
-        assert verification.counts == {Verdict.RIGHT: 2, Verdict.WRONG: 1, Verdict.UNKNOWN: 2}
-        assert verification.bytes_read == 1_200_000
+        assert comparison.counts == {Verdict.RIGHT: 2, Verdict.WRONG: 1, Verdict.UNKNOWN: 2}
+        assert comparison.bytes_read == 1_200_000
     assert (directory / bad.id).read_bytes() == stored
     assert (await harness.inspect(bad.id)).upload.offset == 600_000
     assert good.id not in findings
@@ -148,12 +148,12 @@ async def test_upload_deleted_while_it_is_read(harness: UploadsHarness, director
     upload = await validated(harness, bytes(10))
     (directory / upload.id).write_bytes(b"x" * 10)
 
-    class Deleting(Verification):
+    class Deleting(ChecksumComparison):
         async def compare(self, ports: object, upload: Upload) -> Verdict:
             await harness.terminate(upload.id)
             return Verdict.WRONG
 
-    assert await found(harness, verification=Deleting()) == {}
+    assert await found(harness, comparison=Deleting()) == {}
 
 
 async def test_bytes_are_read_at_the_given_pace(harness: UploadsHarness) -> None:
@@ -162,7 +162,7 @@ async def test_bytes_are_read_at_the_given_pace(harness: UploadsHarness) -> None
         await validated(harness, bytes(10_000))
     loop = asyncio.get_running_loop()
     start = loop.time()
-    assert await found(harness, verification=Verification(pace=Pace(100_000))) == {}
+    assert await found(harness, comparison=ChecksumComparison(pace=Pace(100_000))) == {}
     assert loop.time() - start >= 0.19
 
 
@@ -190,16 +190,16 @@ async def test_checksums_that_s3_keeps(in_s3: UploadsHarness, s3: FakeS3) -> Non
     whole, open_one = [(await in_s3.create(250, bytes(count))).upload for count in (250, 50)]
     [tail] = [key for key in s3.objects if open_one.id in key]
     [key] = [key for key in s3.objects if whole.id in key]
-    verification = Verification()
-    assert await found(in_s3, verification=verification) == {}
-    assert verification.counts[Verdict.RIGHT] == 2
+    comparison = ChecksumComparison()
+    assert await found(in_s3, comparison=comparison) == {}
+    assert comparison.counts[Verdict.RIGHT] == 2
     s3.crcs[key] += 1
     s3.crcs[tail] += 1
     before = dict(s3.objects)
-    findings = await found(in_s3, repair=True, verification=verification)
+    findings = await found(in_s3, repair=True, comparison=comparison)
     assert {each.problem for each in findings.values()} == {Disagreement.MISMATCH}
     assert findings.keys() == {whole.id, open_one.id}
-    assert (s3.objects, verification.bytes_read) == (before, 0)
+    assert (s3.objects, comparison.bytes_read) == (before, 0)
 
 
 async def test_bytes_that_changed_within_s3(in_s3: UploadsHarness, s3: FakeS3) -> None:
@@ -207,12 +207,12 @@ async def test_bytes_that_changed_within_s3(in_s3: UploadsHarness, s3: FakeS3) -
     whole, small = [(await in_s3.create(250, bytes(count))).upload for count in (250, 50)]
     for key in list(s3.objects):
         s3.objects[key] = b"x" * len(s3.objects[key])
-    assert await found(in_s3, verification=Verification()) == {}
-    verification = Verification(reads_all=True)
-    findings = await found(in_s3, repair=True, verification=verification)
+    assert await found(in_s3, comparison=ChecksumComparison()) == {}
+    comparison = ChecksumComparison(reads_all=True)
+    findings = await found(in_s3, repair=True, comparison=comparison)
     assert {each.problem for each in findings.values()} == {Disagreement.MISMATCH}
     assert findings.keys() == {whole.id, small.id}
-    assert verification.counts[Verdict.WRONG] == 2
+    assert comparison.counts[Verdict.WRONG] == 2
 
 
 async def test_service_without_checksums(in_s3: UploadsHarness, s3: FakeS3) -> None:
@@ -220,12 +220,12 @@ async def test_service_without_checksums(in_s3: UploadsHarness, s3: FakeS3) -> N
     await in_s3.create(250, bytes(250))
     await in_s3.create(250, bytes(130))
     s3.crcs.clear()
-    verification = Verification()
-    assert await found(in_s3, verification=verification) == {}
-    assert verification.counts == {Verdict.RIGHT: 0, Verdict.WRONG: 0, Verdict.UNKNOWN: 2}
-    verification = Verification(reads_all=True)
-    assert await found(in_s3, verification=verification) == {}
-    assert verification.counts == {Verdict.RIGHT: 1, Verdict.WRONG: 0, Verdict.UNKNOWN: 1}
+    comparison = ChecksumComparison()
+    assert await found(in_s3, comparison=comparison) == {}
+    assert comparison.counts == {Verdict.RIGHT: 0, Verdict.WRONG: 0, Verdict.UNKNOWN: 2}
+    comparison = ChecksumComparison(reads_all=True)
+    assert await found(in_s3, comparison=comparison) == {}
+    assert comparison.counts == {Verdict.RIGHT: 1, Verdict.WRONG: 0, Verdict.UNKNOWN: 1}
 
 
 async def test_one_key_that_s3_refuses(in_s3: UploadsHarness, s3: FakeS3) -> None:
@@ -237,7 +237,7 @@ async def test_one_key_that_s3_refuses(in_s3: UploadsHarness, s3: FakeS3) -> Non
     denied = StoreUnavailable("S3 answered 403 AccessDenied: the credentials lack the permission s3:GetObject")
     s3.refused = {key: denied, refused_orphan: denied}
     in_s3.clock.now = MADE_AT + timedelta(days=1)
-    findings = await found(in_s3, repair=True, verification=Verification())
+    findings = await found(in_s3, repair=True, comparison=ChecksumComparison())
     assert {name: (each.problem, each.is_repaired) for name, each in findings.items()} == {
         bad.id: (Disagreement.UNREADABLE, False),
         _ORPHAN: (Disagreement.ORPHANED, True),
@@ -267,5 +267,5 @@ async def test_listings_in_pages_of_one(in_s3: UploadsHarness, s3: FakeS3) -> No
         assert sorted(each.upload_id for each in findings) == ids
     assert all(each.is_repaired for each in findings)
     assert (s3.objects, s3.multiparts) == kept
-    assert await found(in_s3, verification=Verification(reads_all=True)) == {}
+    assert await found(in_s3, comparison=ChecksumComparison(reads_all=True)) == {}
     assert {whole.id, half.id} == {upload.id for upload in await in_s3.records.page("", 10)}

@@ -32,7 +32,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(slots=True, kw_only=True)
-class Verification:
+class ChecksumComparison:
     """How uploads are compared, and what has been done so far.
 
     With ``reads_all`` the bytes are read also where the service that keeps them has checksums of its own: these are
