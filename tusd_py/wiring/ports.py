@@ -69,7 +69,7 @@ async def open_ports(
         locker=locker,
         hooks=MeasuredHooks(handler, observe_hook),
         clock=clock,
-        # 128 bits: every client that knows the URL of an upload may write to it, so it must be unguessable.
+        # Every client that knows the URL of an upload may write to it, so it must be unguessable.
         new_id=RandomIds().next,
         policy=upload_policy(settings, functions),
         background=Background(),

@@ -15,9 +15,12 @@ def test_ids_are_random_and_unique() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_all_bits_vary() -> None:
-    """None of the 32 digits is the same in all ids, and neighbours differ in most of them."""
+def test_each_id_has_112_random_bits_of_its_own() -> None:
+    """28 of the 32 digits differ among neighbours; the other four are the same for 64 ids, and then others."""
     ids = RandomIds()
-    made = [ids.next() for _ in range(200)]
-    assert all(len(set(digits)) == 16 for digits in zip(*made, strict=True))
-    assert all(sum(a == b for a, b in zip(one, other, strict=True)) < 16 for one, other in pairwise(made))
+    made = [ids.next() for _ in range(64 * 40)]
+    assert all(len(set(digits)) == 16 for digits in [*zip(*made, strict=True)][4:])
+    assert all(sum(a == b for a, b in zip(one[4:], other[4:], strict=True)) < 16 for one, other in pairwise(made))
+    shared = [{each[:4] for each in made[at : at + 64]} for at in range(0, len(made), 64)]
+    assert all(len(each) == 1 for each in shared)
+    assert len(set.union(*shared)) > 35
