@@ -164,10 +164,6 @@ class SqlRecords:
     async def delete(self, upload: Upload) -> None:
         await self._write(RecordChange(self._sql.delete, {"seen_id": upload.id, "seen_token": upload.token}))
 
-    async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
-        names = json.dumps([status.value for status in statuses])
-        return await self._select(self._sql.list_uploads, statuses=names, owner=owner, limit=limit)
-
     async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:
         if not limit:
             return UploadPage(())
