@@ -1,4 +1,4 @@
-"""``Verification``: whether a store is the one of the records, found out before it is used."""
+"""``StoreVerification``: whether a store is the one of the records, found out before it is used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreUnavailable
 
 
-class Verification:
+class StoreVerification:
     """Runs ``verify`` until it has succeeded once. Callers that wait for the same run share its failure.
 
     ``verify`` returns the mark of the store, ``read_mark`` the one that it has at another time.

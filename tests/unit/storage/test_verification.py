@@ -1,4 +1,4 @@
-"""``Verification``: a store is used only after it has been verified, and verified again when its mark changes."""
+"""``StoreVerification``: a store is used only after it has been verified, and verified again when its mark changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.contracts.store_marks import ForeignStore
-from tusd_py.storage.verification import Verification
+from tusd_py.storage.verification import StoreVerification
 
 pytestmark = pytest.mark.anyio
 
@@ -32,8 +32,8 @@ class ChangingStore:
     async def read_mark(self) -> str:
         return self.mark
 
-    def verification(self) -> Verification:
-        return Verification(self.verify, self.read_mark)
+    def verification(self) -> StoreVerification:
+        return StoreVerification(self.verify, self.read_mark)
 
 
 async def test_callers_share_one_run_and_its_failure() -> None:

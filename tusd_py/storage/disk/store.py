@@ -20,7 +20,7 @@ from tusd_py.storage.disk.leftovers import old_ids, remove
 from tusd_py.storage.disk.reader import DiskContent
 from tusd_py.storage.disk.store_mark import read_store_mark, write_store_mark
 from tusd_py.storage.disk.writer import DiskSink
-from tusd_py.storage.verification import Verification
+from tusd_py.storage.verification import StoreVerification
 from tusd_py.threads import ThreadPool
 
 P = ParamSpec("P")
@@ -60,7 +60,7 @@ class DiskStore:
         self._slow_threads = ThreadPool(SLOW_THREADS, "disk-slow")
         #: The bytes that running concatenations have yet to write; without it, two could count on the same free space.
         self._reserved_bytes = 0
-        self._verification: Verification | None = None
+        self._verification: StoreVerification | None = None
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
         location = self._location_of(upload)
@@ -172,7 +172,7 @@ class DiskStore:
 
     def guard(self, verify: Callable[[], Awaitable[str]]) -> None:
         """See ``MarkedStore``. Only ``probe`` runs it: to ask before each request would cost a system call."""
-        self._verification = Verification(verify, self.read_mark)
+        self._verification = StoreVerification(verify, self.read_mark)
 
     async def probe(self) -> None:
         if self._verification is not None:

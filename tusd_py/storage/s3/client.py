@@ -17,7 +17,7 @@ from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
 from tusd_py.pace import Pace
 from tusd_py.storage.s3.part_transport import PartTransport, headers_of, tls_context
 from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
-from tusd_py.storage.verification import Verification
+from tusd_py.storage.verification import StoreVerification
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class S3Client:
         #: Whether S3 can copy parts; set to false once it has refused to.
         self.copies_parts = True
         #: Passed before the first operation, if there is one.
-        self.verification: Verification | None = None
+        self.verification: StoreVerification | None = None
         #: Limits the requests of ``call``.
         self.pace: Pace | None = None
         self._account = account

@@ -24,7 +24,7 @@ from tusd_py.storage.s3.layout import OBJECT_KEY, PROBE_AGE, Keys, PartLayout, i
 from tusd_py.storage.s3.state import KEY, S3State
 from tusd_py.storage.s3.verification import RunningCrc, recorded_crc
 from tusd_py.storage.s3.writer import S3Sink
-from tusd_py.storage.verification import Verification
+from tusd_py.storage.verification import StoreVerification
 from tusd_py.threads import ThreadPool
 
 #: The operations that list keys, and the name of the list in their responses.
@@ -267,7 +267,7 @@ class S3Store:
 
     def guard(self, verify: Callable[[], Awaitable[str]]) -> None:
         """See ``MarkedStore``. No other request goes to the bucket before it has passed."""
-        self._client.verification = Verification(verify, self.read_mark)
+        self._client.verification = StoreVerification(verify, self.read_mark)
 
     async def probe(self) -> None:
         if self._client.verification is not None:
