@@ -40,6 +40,11 @@ class S3Server:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def directory(self) -> Path:
+        """Where the service keeps its objects."""
+        return self._directory / "objects"
+
+    @property
     def process_id(self) -> int:
         """That of the running server."""
         assert self._process is not None, "it runs"
@@ -89,7 +94,7 @@ class S3Server:
             options += ["--access-log", str(self.access_log)]
         if self._keeps_alive:
             options += ["--keep-alive"]
-        data = self._directory / "objects"
+        data = self.directory
         data.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             [self._program, *options, "posix", str(data)],

@@ -51,7 +51,7 @@ class DirectCreationAnswers:
         client = endpoint.client_addresses.of_peer(request.whole.client_host, headers)
         if creation is None or not client:
             return False
-        url = endpoint.locator.collection(request.whole.scope, self._collection, headers).url
+        url = endpoint.locator.collection(request.whole.address, self._collection, headers).url
         if not self.creations.begin(
             creation,
             request.pieces,

@@ -16,7 +16,7 @@ from tusd_py.serving.http.cycle import Cycle
 from tusd_py.serving.http.known_head import KnownHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from uvicorn._types import ASGI3Application
 
@@ -55,6 +55,7 @@ class StartingProtocol(HttpToolsProtocol):
         self._unstarted: Cycle | None = None
         self._start_timer: asyncio.TimerHandle | None = None
         self._begin_directly: BeginDirectly | None = getattr(self.app, "begin_directly", None)
+        self.address: Mapping[str, Any] | None = None  # see ``Cycle.address``
         #: The head of a request that began without a task, and how those begin whose heads are like it.
         self._known: tuple[KnownHead, Repetition] | None = None
         self._learnings_left = LEARNINGS_MAX

@@ -116,7 +116,7 @@ class S3Concatenation:
 
     async def _finish(self, key: str, total: int) -> None:
         if not self._state.multipart_id:
-            await multipart.put_object(self._client, key, self._take_small(), self._attributes)
+            await multipart.put_object(self._client, key, [self._take_small()], self._attributes)
             if self._on_progress is not None:
                 await self._on_progress(total)
             return

@@ -12,7 +12,8 @@ from typing import Any
 from tusd_py.contracts.object_list import ObjectKind, StoredObject
 from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreUnavailable
 from tusd_py.model.upload import Upload
-from tusd_py.storage.s3 import multipart
+from tusd_py.pace import Pace
+from tusd_py.storage.s3 import multipart, verification
 from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.budget import MemoryBudget
@@ -21,6 +22,7 @@ from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMiss
 from tusd_py.storage.s3.concatenation import S3Concatenation
 from tusd_py.storage.s3.layout import OBJECT_KEY, PROBE_AGE, Keys, PartLayout, is_probe_id
 from tusd_py.storage.s3.state import KEY, S3State
+from tusd_py.storage.s3.verification import RunningCrc, recorded_crc
 from tusd_py.storage.s3.writer import S3Sink
 from tusd_py.threads import ThreadPool
 
@@ -232,13 +234,26 @@ class S3Store:
             offset += tail.size
         return offset
 
+    async def compare_checksums(self, upload: Upload) -> bool | None:
+        """See ``ChecksumStore.compare_checksums``."""
+        return await verification.compare(self._client, self._access.state(upload))
+
+    def running_checksum(self, upload: Upload) -> RunningCrc | None:
+        """See ``ChecksumStore.running_checksum``."""
+        crc = recorded_crc(self._access.state(upload))
+        return None if crc is None else RunningCrc(crc)
+
+    def limit_requests(self, per_second: float) -> None:
+        """See ``ChecksumStore.limit_requests``."""
+        self._client.pace = Pace(per_second)
+
     def location(self, upload: Upload) -> Mapping[str, str]:
         """The key of the object; before the first bytes, when it is not known yet, the one without a nonce."""
         key = self._access.state(upload).key or self._keys.object_of(upload)
         return {"Type": "s3store", "Bucket": self._client.bucket, "Key": key}
 
     async def probe(self) -> None:
-        await multipart.put_object(self._client, self._keys.probe, b"", self._attributes.of_bytes())
+        await multipart.put_object(self._client, self._keys.probe, [b""], self._attributes.of_bytes())
 
     async def close(self) -> None:
         await self._client.close()

@@ -356,7 +356,7 @@ class S3Sink:
         if not state.parts:
             key = self._access.keys.new_attempt(self._upload)
             crc: int | None = await multipart.put_object(
-                self._client, key, b"".join(rest), self._access.attributes.of_object(self._upload)
+                self._client, key, rest, self._access.attributes.of_object(self._upload)
             )
             if state.multipart_id:
                 self._obsolete.append((state.key, state.multipart_id))

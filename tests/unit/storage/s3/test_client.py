@@ -11,7 +11,7 @@ import pytest
 from tests.support.s3_faults import S3Faults, S3Mode
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.storage.s3 import client as module
-from tusd_py.storage.s3.client import S3Account, S3Client
+from tusd_py.storage.s3.client import Refused, S3Account, S3Client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -145,6 +145,31 @@ async def test_listing_that_never_ends(operation: str, marker: dict[str, Any]) -
     with pytest.raises(StoreUnavailable, match=f"the same page of {operation}"):
         [page async for page in client.pages(operation, Prefix="p")]
     assert len(client.asked) == (2 if marker else 1)
+
+
+async def test_page_is_asked_for_before_the_one_before_it_is_used() -> None:
+    """What a page has may be removed then, and its last entry is the marker."""
+    client = Pages({"IsTruncated": True, "NextContinuationToken": "a"}, {"IsTruncated": False})
+    asked = [len(client.asked) async for _ in client.pages("list_objects_v2", Prefix="p")]
+    assert asked == [2, 2]
+
+
+async def test_service_without_markers_of_multipart_uploads() -> None:
+    """The next page begins behind the key, and the others of that key are asked for."""
+
+    class Versitygw(Pages):
+        async def call(self, operation: str, **arguments: Any) -> Any:
+            if "UploadIdMarker" in arguments:
+                raise Refused("S3 answered 400 InvalidArgument")
+            if arguments.get("KeyMarker") == "a":
+                return {"Uploads": [{"Key": "b", "UploadId": "3"}]}
+            uploads = [{"Key": "a", "UploadId": "1"}, {"Key": "a", "UploadId": "2"}, {"Key": "ab", "UploadId": "4"}]
+            if arguments["Prefix"] == "a":
+                return {"Uploads": uploads}
+            return {"Uploads": uploads[:1], "IsTruncated": True, "NextKeyMarker": "a", "NextUploadIdMarker": "1"}
+
+    pages = [page["Uploads"] async for page in Versitygw().pages("list_multipart_uploads", Prefix="")]
+    assert [[each["UploadId"] for each in page] for page in pages] == [["1"], ["2", "3"]]
 
 
 async def test_listing_in_pages() -> None:
