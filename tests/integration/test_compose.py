@@ -218,7 +218,8 @@ def test_topology_as_local_processes(topology: Topology, receiver: Receiver) -> 
         assert upload.url.startswith(topology.endpoint), "Location has the address of nginx"
         status, _, body = request("GET", upload.url)
         assert (200, hashlib.sha256(piece).hexdigest()) == (status, hashlib.sha256(body).hexdigest())
-    assert any(upload.broken or {502, 504} & set(upload.statuses) for upload in uploads)
+    # nginx answers so for a server that is away.
+    assert any(upload.broken or {423, 503} & set(upload.statuses) for upload in uploads)
     ids = {str(upload.url).rpartition("/")[2] for upload in uploads}
     until_now(lambda: ids <= set(ready(receiver)), "every upload is announced", 60)
 
