@@ -25,7 +25,8 @@ from typing import Any
 from tests.support.client import TUS, Connection, create, patch_headers
 from tests.support.golang import tusd_program
 from tests.support.node import installed
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
+from tests.support.s3 import VERSITYGW, S3Server, running_s3
+from tests.support.s3_services import ACCESS_KEY, SECRET_KEY
 from tests.support.server import start_server
 from tests.support.sockets import processes
 
@@ -214,10 +215,10 @@ def main() -> int:
     for _ in range(arguments.rounds):
         for name, start in servers.items():
             # An empty bucket each time: the objects are in memory.
-            with running_s3() as s3:
+            with running_s3(VERSITYGW) as s3:
                 s3.client().create_bucket(Bucket=BUCKET)
                 found[name].append(measure_server(start, s3, body))
-        with running_s3() as s3:
+        with running_s3(VERSITYGW) as s3:
             s3.client().create_bucket(Bucket=BUCKET)
             found["aiobotocore alone"].append(measure_plain(s3, body))
     print(f"{arguments.mebibytes} MiB in parts of {PART_BYTES // MIB} MiB, medians of {arguments.rounds} rounds\n")
