@@ -17,7 +17,7 @@ DOCS := $(VENV)/.docs
 PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile
 ARGS ?=
 
-.PHONY: help run test test-all first-hour fast check format bench bench-here docs conformance conformance-report compatibility vendor vendor-api media-types lock clean venv packages more-packages
+.PHONY: help run test test-all first-hour fast check format bench bench-here docs conformance conformance-report compatibility vendor vendor-api media-types new-database lock clean venv packages more-packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -95,6 +95,9 @@ vendor-api: ## download Swagger UI's files from npm (SWAGGER_UI=version); then u
 	cd "$$target" && sha256sum swagger-ui*
 
 MIME_DB := 1.54.0
+new-database: $(DEV) ## write the schema of a new SQLite database again, after adding a migration
+	@$(BIN)/python -m tests.support.new_database
+
 media-types: $(DEV) ## write the table of media type names again, from shared-mime-info and mime-db
 	@$(BIN)/python -m tests.support.media_type_names $(MIME_DB)
 

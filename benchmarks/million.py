@@ -32,7 +32,7 @@ from tusd_py.settings import Settings
 from tusd_py.uploads.commit import insert
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.ports import Ports
-from tusd_py.wiring import close_ports, open_ports
+from tusd_py.wiring.ports import close_ports, open_ports
 
 SIZES = (10_000, 100_000, 1_000_000)
 #: Requests that are under way together.

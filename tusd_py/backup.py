@@ -18,8 +18,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tusd_py.contracts.records import RecordsError
-from tusd_py.data_directory import DATA_DIR_MODE, location_of, mirror_uploads
-from tusd_py.databases import (
+from tusd_py.model.upload import Status, Upload
+from tusd_py.settings import Settings
+from tusd_py.views import format_time
+from tusd_py.wiring.data_directory import DATA_DIR_MODE, location_of, mirror_uploads
+from tusd_py.wiring.databases import (
     changed_copy,
     copy_records,
     ensure_restorable,
@@ -29,9 +32,6 @@ from tusd_py.databases import (
     records_damage,
     restored_records,
 )
-from tusd_py.model.upload import Status, Upload
-from tusd_py.settings import Settings
-from tusd_py.views import format_time
 
 MANIFEST, DATABASE, TABLES, UPLOADS = "manifest.json", "tusd.sqlite3", "postgresql", "uploads"
 #: In the data directory while a restore is under way; a server does not start beside it.

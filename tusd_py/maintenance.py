@@ -15,7 +15,6 @@ from tusd_py.contracts.store import StoreError
 from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
 from tusd_py.settings import Settings
-from tusd_py.stores import describe_bucket, shortcomings, store_failure
 from tusd_py.threads import in_executor
 from tusd_py.uploads.abandoned import remove_abandoned
 from tusd_py.uploads.background import TaskKind, task_key
@@ -24,6 +23,7 @@ from tusd_py.uploads.leftovers import remove_leftovers
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.sessions import prune_sessions
 from tusd_py.web.metrics import ServerMetrics
+from tusd_py.wiring.stores import describe_bucket, shortcomings, store_failure
 
 # Charges count for the month of their upload; the month before is kept for reports.
 _CHARGES_KEPT = timedelta(days=31)

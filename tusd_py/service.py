@@ -15,7 +15,6 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from tusd_py.access.ports import AccessPorts
-from tusd_py.authenticators import authenticator, download_origin
 from tusd_py.contracts.hooks import HookFunctions
 from tusd_py.maintenance import Maintenance
 from tusd_py.protocol.draft.combined import CombinedFormatter
@@ -47,7 +46,11 @@ from tusd_py.web.page.routes import page_routes
 from tusd_py.web.request_body import ActiveBodies
 from tusd_py.web.security_headers import SecurityHeaders
 from tusd_py.web.tus import TusEndpoint
-from tusd_py.wiring import abandon_ports, close_ports, limits, open_ports, reload_rules, utc_now
+from tusd_py.wiring.authenticators import authenticator, download_origin
+from tusd_py.wiring.clock import utc_now
+from tusd_py.wiring.ports import abandon_ports, close_ports, open_ports
+from tusd_py.wiring.processing import reload_rules
+from tusd_py.wiring.upload_policy import limits
 
 if TYPE_CHECKING:
     from tusd_py.web.api.call import ApiContext

@@ -16,7 +16,9 @@ from tusd_py.contracts.records import RecordsError
 from tusd_py.contracts.store import StoreError
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
-from tusd_py.wiring import close_ports, open_ports, reload_rules, subscribe_to_jobs
+from tusd_py.wiring.jobs import subscribe_to_jobs
+from tusd_py.wiring.ports import close_ports, open_ports
+from tusd_py.wiring.processing import reload_rules
 
 from .actor import Actor
 from .actors.webhooks import close_deliverer

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.harness import CALLER, EPOCH, Clock, UploadsHarness
 from tusd_py.access.audit import AuditTrail, record
-from tusd_py.access.audit_sealing import anchor, erase_person, prune_entries, seal_entries, verify
+from tusd_py.access.audit_sealing import anchor, erase_person, new_pseudonym, prune_entries, seal_entries, verify
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.model.audit import AuditActor, AuditFilter, AuditKind, AuditOutcome, RecordedEntry
 from tusd_py.model.audit_chain import erased_salt
@@ -277,7 +277,8 @@ async def test_erased_person_leaves_a_valid_chain(url: str) -> None:
         await record(trail, BOB, "terminate", AuditKind.UPLOAD, "alice")
         await seal_entries(trail)
         await record(trail, ALICE, "create", AuditKind.UPLOAD, "unsealed")
-        pseudonym = await erase_person(trail, "alice", ALICE)
+        pseudonym = new_pseudonym()
+        await erase_person(trail, "alice", pseudonym, ALICE)
         await seal_entries(trail)
         found = await verify(database.audit_log)
         assert (found.problems, found.erased) == ([], 603)
@@ -290,7 +291,7 @@ async def test_erased_person_leaves_a_valid_chain(url: str) -> None:
         ]
         assert "192.0.2.7" not in {each.entry.address for each in await everything(database.audit_log)}
         # Another erasure keeps what is erased already.
-        await erase_person(trail, "bob", BOB)
+        await erase_person(trail, "bob", new_pseudonym(), BOB)
         assert (await verify(database.audit_log)).problems == []
 
 
@@ -298,7 +299,7 @@ async def test_a_false_erasure_shows(url: str) -> None:
     """An entry cannot be given to another person by declaring its subject erased."""
     async with opened(url) as (trail, database, _):
         await record_many(trail, 2)
-        await erase_person(trail, "alice", BOB)
+        await erase_person(trail, "alice", new_pseudonym(), BOB)
         await seal_entries(trail)
     tamper(url, "UPDATE audit_entries SET subject = 'bob' WHERE number = 1")
     tamper(url, "UPDATE audit_entries SET subject = 'erased-0123' WHERE number = 2")
@@ -314,7 +315,8 @@ async def test_a_pseudonym_is_given_to_no_other_entry(url: str) -> None:
     async with opened(url) as (trail, database, _):
         await record_many(trail, 2)
         await record_many(trail, 1, BOB)
-        pseudonym = await erase_person(trail, "alice", BOB)
+        pseudonym = new_pseudonym()
+        await erase_person(trail, "alice", pseudonym, BOB)
         await seal_entries(trail)
         assert (await verify(database.audit_log)).problems == []
         forged = (await database.audit_log.page(2, 1))[0]

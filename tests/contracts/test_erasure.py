@@ -20,7 +20,7 @@ from tusd_py.model.audit import AuditActor, AuditFilter, AuditKind
 from tusd_py.model.events import EventType
 from tusd_py.model.jobs import Subscription
 from tusd_py.model.principal import Role
-from tusd_py.model.quota import QuotaLimits, QuotaPeriods
+from tusd_py.model.quota import Quota, QuotaLimits, QuotaPeriods
 from tusd_py.model.upload import Kind
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.uploads.erase import erase_owner
@@ -66,7 +66,7 @@ async def test_everything_of_the_owner_is_erased(url: str) -> None:
             key = ApiKey(id=name, digest="d", label="", owner=name, roles=ROLES, verbs=None, created_at=EPOCH)
             await database.api_keys.add(key)
         mine, theirs = await upload_as(harness, "alice"), await upload_as(harness, "bob")
-        await database.quota_ledger.set_limits("user:alice", QuotaLimits(bytes_per_day=5000))
+        await database.quota_ledger.change_limits("user:alice", {Quota.BYTES_PER_DAY: 5000})
         assert harness.ports.audit is not None
         actor = AuditActor("alice", "account", "192.0.2.7")
         await database.audit_log.append([harness.ports.audit.entry(actor, "login", AuditKind.SESSION, "s")])
@@ -86,7 +86,7 @@ async def test_everything_of_the_owner_is_erased(url: str) -> None:
         owners = {event.upload.owner for event in events if event.upload is not None}
         assert owners == {"bob"}
         periods = QuotaPeriods("1970-01-01", "1970-01")
-        assert await database.quota_ledger.find_limits("user:alice") is None
+        assert await database.quota_ledger.find_limits("user:alice") == {}
         assert [each.used for each in await database.quota_ledger.usage("user:alice", periods) if each.used] == []
         assert await database.quota_ledger.reconcile(repair=False) == []
         entries = await database.audit_log.list_entries(AuditFilter(), limit=100)

@@ -16,7 +16,7 @@ from tusd_py.access.quota import QuotaPolicy
 from tusd_py.contracts.records import QuotaExhausted, RecordExists
 from tusd_py.model.jobs import NO_EFFECTS, Effects, Job
 from tusd_py.model.principal import Principal, PrincipalLimits
-from tusd_py.model.quota import QuotaLimits, QuotaPeriods
+from tusd_py.model.quota import Quota, QuotaLimits, QuotaPeriods
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.records.sql.database import SqlDatabase
@@ -113,17 +113,35 @@ async def test_deferred_length(url: str) -> None:
 
 
 async def test_limits_of_one_subject(url: str) -> None:
-    """Limits that were set come before those of the settings; removed, the settings apply again."""
+    """Limits that were set come before those of the settings, which apply to other quotas, and again once removed."""
+    day, month = Quota.BYTES_PER_DAY, Quota.BYTES_PER_MONTH
     async with opened(url) as (harness, database):
         ledger = database.quota_ledger
-        await ledger.set_limits(SUBJECT, QuotaLimits(bytes_per_month=110))
-        await ledger.set_limits(SUBJECT, QuotaLimits(bytes_per_month=120))
-        assert await ledger.find_limits(SUBJECT) == QuotaLimits(bytes_per_month=120)
+        await ledger.change_limits(SUBJECT, {day: None})
+        await ledger.change_limits(SUBJECT, {month: 110})
+        await ledger.change_limits(SUBJECT, {month: 120})
+        assert await ledger.find_limits(SUBJECT) == {day: None, month: 120}
         await harness.create(120)
         assert (await refused(lambda: harness.create(1))).quota == "bytes_per_month"
-        await ledger.set_limits(SUBJECT, None)
-        assert await ledger.find_limits(SUBJECT) is None
+        await ledger.change_limits(SUBJECT, {}, [month])
+        assert await ledger.find_limits(SUBJECT) == {day: None}
+        await harness.create(30)  # 150 a month are those of the settings
+        assert (await refused(lambda: harness.create(1))).quota == "bytes_per_month"
+        await ledger.change_limits(SUBJECT, {}, [*Quota])
+        assert await ledger.find_limits(SUBJECT) == {}
         assert (await refused(lambda: harness.create(1))).quota == "bytes_per_day"
+
+
+async def test_changes_of_limits_at_once_all_last(url: str) -> None:
+    """Two servers change different limits of one subject at the same time."""
+    async with opened(url) as (_, first), opened(url) as (_, second):
+        ledgers = [first.quota_ledger, second.quota_ledger]
+        changes = [
+            ledgers[number % 2].change_limits(SUBJECT, {quota: number}) for number, quota in enumerate([*Quota] * 2)
+        ]
+        await asyncio.gather(*changes)
+        found = await ledgers[0].find_limits(SUBJECT)
+        assert [found[quota] in (place, place + 6) for place, quota in enumerate(Quota)] == [True] * 6
 
 
 async def test_two_servers_race_for_the_last_bytes(url: str) -> None:
@@ -283,9 +301,9 @@ async def test_forgotten_subject(url: str) -> None:
     """Nothing is left of it, and its uploads are not charged any more."""
     async with opened(url) as (harness, database):
         upload = (await harness.create(60)).upload
-        await database.quota_ledger.set_limits(SUBJECT, QuotaLimits(bytes_per_day=1))
+        await database.quota_ledger.change_limits(SUBJECT, {Quota.BYTES_PER_DAY: 1})
         await database.quota_ledger.forget(SUBJECT)
-        assert await database.quota_ledger.find_limits(SUBJECT) is None
+        assert await database.quota_ledger.find_limits(SUBJECT) == {}
         await harness.append(upload.id, 0, b"x" * 60)
         assert await used(database) == [(0, 0), (0, 0)]
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.redis import refusing_writes, restartable_redis, running_redis
 from tusd_py.access.local_counter import LocalCounter
 from tusd_py.access.redis_counter import RedisCounter
-from tusd_py.contracts.rates import RateCounter
+from tusd_py.contracts.rate_counter import RateCounter
 from tusd_py.model.rates import Rate
 
 pytestmark = pytest.mark.anyio

@@ -56,6 +56,7 @@ ADMITTED: Mapping[str, str] = {
     "GET /api/quota": SUBJECTS,
     "GET /api/quotas/{subject:path}": OBSERVERS,
     "PUT /api/quotas/{subject:path}": "admin",
+    "PATCH /api/quotas/{subject:path}": "admin",
     "DELETE /api/quotas/{subject:path}": "admin",
     "GET /api/jobs": OBSERVERS,
     "POST /api/jobs/retry": "admin",

@@ -22,17 +22,30 @@ DATA = bytes(content(3, 300_000))
 
 
 @pytest.fixture(scope="module", params=["zero-copy", "read"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One server with zero-copy, which is the default, and one without."""
-    read = {"SERVER__FAST_BODY": "false"} if request.param == "read" else {}
-    running = start_server(tmp_path_factory.mktemp(request.param) / "data", settings=SETTINGS | read)
+def way(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The settings of a server with zero-copy, which is the default, and of one without."""
+    return {"SERVER__FAST_BODY": "false"} if request.param == "read" else {}
+
+
+@pytest.fixture(scope="module")
+def server(way: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server with zero-copy and one without."""
+    running = start_server(tmp_path_factory.mktemp("server") / "data", settings=SETTINGS | way)
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def patient_server(way: dict[str, str], tmp_path: Path) -> Iterator[RunningServer]:
+    """A server that gives stalled clients as long as a busy machine makes a test need."""
+    running = start_server(tmp_path / "data", settings=way)
     yield running
     running.kill()
 
 
 @pytest.fixture
 def has_zero_copy(request: pytest.FixtureRequest) -> bool:
-    return request.node.callspec.params["server"] == "zero-copy" and sys.platform == "linux"
+    return request.node.callspec.params["way"] == "zero-copy" and sys.platform == "linux"
 
 
 async def uploaded(server: RunningServer, data: bytes | memoryview, length: int | None = None) -> str:
@@ -149,8 +162,9 @@ async def test_pipelined_requests_are_answered_in_order(server: RunningServer) -
 
 
 @pytest.mark.anyio
-async def test_stalled_downloads_block_no_thread(server: RunningServer) -> None:
+async def test_stalled_downloads_block_no_thread(patient_server: RunningServer) -> None:
     """More stalled downloads than the server has threads: other requests are served, and they continue afterwards."""
+    server = patient_server
     data = bytes(content(8, 12 * MIB))
     url = await uploaded(server, data)
     async with AsyncExitStack() as stack:

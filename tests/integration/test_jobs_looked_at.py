@@ -13,7 +13,7 @@ from tests.integration.test_metrics import samples
 from tests.support.server import start_server
 from tests.support.worker import job, job_queue_of, jobs_in, settings_of
 from tusd_py.model.jobs import JobState
-from tusd_py.wiring import utc_now
+from tusd_py.wiring.clock import utc_now
 
 
 @pytest.mark.anyio

@@ -179,12 +179,15 @@ async def test_limits_of_others_over_the_api(server: RunningServer) -> None:
     url = f"{server.root}/api/quotas/user:alice%2Fx"
     as_json = {"Content-Type": "application/json"}
 
-    async def put(headers: Mapping[str, str], content: object) -> Answer:
-        return await request("PUT", url, {**headers, **as_json}, json.dumps(content).encode())
+    async def put(headers: Mapping[str, str], content: object, method: str = "PUT") -> Answer:
+        return await request(method, url, {**headers, **as_json}, json.dumps(content).encode())
+
+    def limits(answer: Answer) -> dict[str, object]:
+        return {each["quota"]: each["limit"] for each in json.loads(answer.body)["quotas"] if each["set_for_subject"]}
 
     assert (await put(root, {"bytes_per_day": 70, "files_per_day": 1})).status == 200
     shown = json.loads((await request("GET", url, vera)).body)
-    assert (shown["subject"], [each["limit"] for each in shown["quotas"]]) == ("user:alice/x", [70, None, 1])
+    assert (shown["subject"], [each["limit"] for each in shown["quotas"]]) == ("user:alice/x", [70, 100 * 1000**3, 1])
     assert (await post(server, {**alice, "Upload-Length": "71"})).status == 413
     assert (await post(server, {**alice, "Upload-Length": "70"})).status == 201
     assert (await post(server, {**alice, "Upload-Length": "0"})).status == 403
@@ -194,13 +197,19 @@ async def test_limits_of_others_over_the_api(server: RunningServer) -> None:
         (root, {"bytes_per_day": -1}, 400),
         (root, {"bytes_a_day": 1}, 400),
         (root, {"bytes_stored": 1}, 409),
+        (root, {"bytes_per_day": "none"}, 400),
         (root, [], 400),
     ):
-        assert (await put(headers, content)).status == status, content
+        for method in ("PUT", "PATCH"):
+            assert (await put(headers, content, method)).status == status, content
+    changed = await put(root, {"bytes_per_day": None, "bytes_per_month": 90}, "PATCH")
+    assert limits(changed) == {"bytes_per_day": None, "bytes_per_month": 90, "files_per_day": 1}
+    assert limits(await put(root, {"bytes_per_day": "default"}, "PATCH")) == {"bytes_per_month": 90, "files_per_day": 1}
+    assert limits(await put(root, {"bytes_per_day": 70, "files_per_day": "default"})) == {"bytes_per_day": 70}
     assert (await request("GET", url, alice)).status == 403
     assert (await request("GET", f"{server.root}/api/quotas/alice", root)).status == 404
     for subject in ("address:999", "address:", "address:1.2.3.4%2F24", "address:host", "user:"):
-        for method in ("GET", "PUT", "DELETE"):
+        for method in ("GET", "PUT", "PATCH", "DELETE"):
             wrong = await request(method, f"{server.root}/api/quotas/{subject}", {**root, **as_json}, b"{}")
             assert (wrong.status, json.loads(wrong.body)["code"]) == (400, "ERR_INVALID_REQUEST"), (method, subject)
     for subject in ("address:2001:db8::7", "address:2001:db8::%2F64", "address:2001:0db8::1%2F64"):

@@ -42,7 +42,7 @@ from tusd_py.model.jobs import JobState
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
-from tusd_py.wiring import close_ports, open_ports
+from tusd_py.wiring.ports import close_ports, open_ports
 
 #: The events of an upload in order: of one that is sent, of one that a worker concatenates, and of its parts.
 EVENTS = ["post-create", "post-finish", "upload.validated", "upload.ready"]

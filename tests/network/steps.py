@@ -33,7 +33,8 @@ from tusd_py.uploads.abandoned import remove_abandoned
 from tusd_py.uploads.expire import sweep
 from tusd_py.uploads.leftovers import remove_leftovers
 from tusd_py.uploads.ports import Ports
-from tusd_py.wiring import close_ports, open_ports, utc_now
+from tusd_py.wiring.clock import utc_now
+from tusd_py.wiring.ports import close_ports, open_ports
 
 BYTES = 30_000
 _STEPS = ["upload.validated", "upload.ready"]

@@ -8,7 +8,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,7 +28,9 @@ class Seen:
     path: str
     headers: list[tuple[bytes, bytes]]
     body: bytes = b""
-    ended: str = ""  # "complete" or "aborted"; "taken" if it was complete before anything of it was received
+    #: "complete" or "aborted"; "taken" if it was complete before anything of it was received; "direct" or "known" if it
+    #: was begun without a task, the latter by its likeness to an earlier one.
+    ended: str = ""
     trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
     bytes_zero_copy: int = 0
 
@@ -78,8 +80,11 @@ class Application:
         self.sent_interim.append(send_interim(104))
         await send({"type": "http.response.body", "body": text})
 
-    def begin_directly(self, whole: Any, run: Callable[[Any, Any], None]) -> bool:
-        """Answer ``/direct`` without a task; ``/direct-later`` is begun so, and then left to a task."""
+    def begin_directly(self, whole: Any, run: Callable[[Any, Any], None]) -> bool | Repetition:
+        """Answer ``/direct`` without a task; ``/direct-later`` is begun so, and then left to a task.
+
+        ``/direct-known`` returns how requests begin that are like it.
+        """
         if not whole.scope["path"].startswith("/direct"):
             return False
         loop = asyncio.get_running_loop()
@@ -88,10 +93,10 @@ class Application:
         else:
             body = b"".join(whole.peek_body())
             self.seen.append(Seen(whole.scope["path"], whole.scope["headers"], body, ended="direct"))
-            loop.call_soon(self._respond_directly, whole, run)
-        return True
+            loop.call_soon(self.respond_directly, whole, run)
+        return Repetition(self) if whole.scope["path"] == "/direct-known" else True
 
-    def _respond_directly(self, whole: Any, run: Callable[[Any, Any], None]) -> None:
+    def respond_directly(self, whole: Any, run: Callable[[Any, Any], None]) -> None:
         headers = [(b"content-length", b"0")]
         if not whole.respond_directly(201, headers):
 
@@ -109,6 +114,21 @@ class Application:
                 seen.ended = "aborted"
             elif not message["more_body"]:
                 seen.ended = "complete"
+
+
+@dataclass
+class Repetition:
+    """Answers requests that are like an earlier one, but those of length 1 by a task."""
+
+    application: Application
+    names: tuple[bytes, ...] = (b"upload-length", b"upload-metadata")
+
+    def begin(self, whole: Any, run: Callable[[Any, Any], None], values: Sequence[str]) -> bool:
+        if values[0] == "1":
+            return False
+        self.application.seen.append(Seen(whole.path, whole.headers, ended="known"))
+        asyncio.get_running_loop().call_soon(self.application.respond_directly, whole, run)
+        return True
 
 
 async def _transfer(seen: Seen, receive: Callable[[], Awaitable[Message]], acquire: Callable[[], Any]) -> None:

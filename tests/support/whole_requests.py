@@ -41,9 +41,33 @@ class Whole:
         self.can_respond = True
         self.disconnected = False
         self.status = 0
-        self.headers: Headers = []
+        self.response_headers: Headers = []
         self.answered = asyncio.Event()
         self.ran: list[Any] = []
+
+    @property
+    def method(self) -> str:
+        method: str = self.scope["method"]
+        return method
+
+    @property
+    def path(self) -> str:
+        path: str = self.scope["path"]
+        return path
+
+    @property
+    def headers(self) -> Headers:
+        headers: Headers = self.scope["headers"]
+        return headers
+
+    @property
+    def is_below_root(self) -> bool:
+        return bool(self.scope["root_path"])
+
+    @property
+    def client_host(self) -> str | None:
+        client = self.scope["client"]
+        return client[0] if client else None
 
     def peek_body(self) -> Sequence[bytes]:
         return [self.body] if self.body else []
@@ -53,13 +77,18 @@ class Whole:
             self._on_response(status, [*headers])
         return self.can_respond
 
+    def respond_lines(self, status: int, lines: bytes, count: int) -> bool:
+        headers = [(name, value) for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])]
+        assert len(headers) == count
+        return self.respond_directly(status, headers)
+
     def run(self, whole: Whole, application: Any) -> None:
         assert whole is self
         self.ran.append(application)
         self.answered.set()
 
     def _on_response(self, status: int, headers: Headers) -> None:
-        self.status, self.headers = status, headers
+        self.status, self.response_headers = status, headers
         self.answered.set()
 
     async def by_task(self, application: Any) -> None:

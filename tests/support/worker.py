@@ -13,7 +13,8 @@ from typing import Any
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.model.jobs import Job, JobState, NewJob
 from tusd_py.settings import Settings
-from tusd_py.wiring import close_ports, open_ports, utc_now
+from tusd_py.wiring.clock import utc_now
+from tusd_py.wiring.ports import close_ports, open_ports
 from workers.actor import Actor
 from workers.lifespan import Lifespan
 from workers.process import start, stop

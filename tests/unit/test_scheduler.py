@@ -21,7 +21,7 @@ from tusd_py.schedules import Schedule
 from tusd_py.settings import Settings
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.metrics import ServerMetrics
-from tusd_py.wiring import close_ports, open_ports
+from tusd_py.wiring.ports import close_ports, open_ports
 
 pytestmark = pytest.mark.anyio
 

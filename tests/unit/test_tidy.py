@@ -34,10 +34,16 @@ TESTS_WITHOUT_A_MODULE = {
 }
 #: Passed on as a whole, with the names of its fields: a field that the receiver does not have is an error there.
 SECTIONS_PASSED_WHOLE = {"cors"}
+USERS_OF_THE_DEFAULT_EXECUTOR = (
+    "tusd_py/wiring/databases.py",
+    "tusd_py/wiring/ports.py",
+    "tusd_py/records/sql/database.py",
+)
 #: The modules that get settings; all other packages get plain arguments.
 SETTINGS_READERS = (
     "tusd_py/*.py",
-    "tusd_py/commands/*.py",
+    "tusd_py/commands/**/*.py",
+    "tusd_py/wiring/*.py",
     "tusd_py/serving/**/*.py",
     "tusd_py/hooks/**/*.py",
     "workers/*.py",
@@ -108,7 +114,8 @@ def test_the_default_executor_is_for_the_start_only() -> None:
     found = [
         f"{path}:{number}"
         for path in PRODUCT
-        if path.as_posix() not in ("tusd_py/wiring.py", "tusd_py/databases.py", "tusd_py/records/sql/database.py")
+        if path.as_posix()
+        not in ("tusd_py/wiring/ports.py", "tusd_py/wiring/databases.py", "tusd_py/records/sql/database.py")
         for number, line in enumerate((ROOT / path).read_text().splitlines(), 1)
         if re.search(r"to_thread\(|run_in_executor\(None|loop\(\)\.getaddrinfo|run_sync\(", line)
     ]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.worker import job, job_queue_of, jobs_in, running_worker, settings_of, wait_for_jobs
 from tusd_py.model.jobs import Job, JobState
-from tusd_py.wiring import utc_now
+from tusd_py.wiring.clock import utc_now
 from workers.actor import GiveUp, JobContext, Retry
 from workers.runner import backoff_seconds
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.worker import job, job_queue_of, settings_of, wait_for_jobs
 from tusd_py.model.jobs import JobState
-from tusd_py.wiring import utc_now
+from tusd_py.wiring.clock import utc_now
 
 _CRASHES = 3
 

@@ -20,7 +20,7 @@ from tests.support.worker import job, job_queue_of, running_worker, settings_of,
 from tusd_py.contracts.job_queue import JobQueue
 from tusd_py.model.jobs import JobState
 from tusd_py.settings import Settings
-from tusd_py.wiring import utc_now
+from tusd_py.wiring.clock import utc_now
 from workers.actor import JobContext
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +108,7 @@ datetime.datetime = Ahead
 time.time = lambda: real() + 3600
 from tests.support.worker import job
 from tusd_py.settings import load
-from tusd_py.wiring import close_ports, open_ports
+from tusd_py.wiring.ports import close_ports, open_ports
 import os
 
 async def main():

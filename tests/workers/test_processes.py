@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 from tests.support.worker import job, job_queue_of, jobs_in, settings_of
 from tusd_py.serving.child_process import SupervisedChild
 from tusd_py.settings import Settings
-from tusd_py.wiring import utc_now
+from tusd_py.wiring.clock import utc_now
 
 BIN = Path(sys.executable).parent
 

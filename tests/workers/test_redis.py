@@ -17,9 +17,9 @@ from redis import Redis
 from tests.support.redis import flush, redis_in
 from tests.support.worker import job, job_queue_of, jobs_in, running_worker, settings_of, wait_for_jobs
 from tusd_py.contracts.endpoint_states import DISPATCH
-from tusd_py.databases import open_endpoint_states
 from tusd_py.model.jobs import JobState
-from tusd_py.wiring import utc_now
+from tusd_py.wiring.clock import utc_now
+from tusd_py.wiring.databases import open_endpoint_states
 from workers.actor import JobContext
 from workers.broker import QUEUE
 

@@ -6,16 +6,14 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from tusd_py.access.bounded_cache import BoundedCache
 from tusd_py.access.errors import TokenExpired, TokenInvalid
 from tusd_py.access.login import ACCESS_PREFIX, METHOD
 from tusd_py.access.signing import SignatureInvalid, TokenSigner
 from tusd_py.contracts.accounts import Accounts
 from tusd_py.model.principal import Principal
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 #: How long a session is believed without another look into the database.
 SESSION_SECONDS = 2.0
@@ -51,8 +49,8 @@ class AccountTokenVerifier:
         self._clock = clock
         self._monotonic = monotonic
         self._expired_head_seconds = expired_head_seconds
-        self._tokens: dict[bytes, _AccessToken] = {}
-        self._sessions: dict[str, _Known] = {}
+        self._tokens = BoundedCache[bytes, _AccessToken](_ENTRIES_MAX)
+        self._sessions = BoundedCache[str, _Known](_ENTRIES_MAX)
 
     async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
         """The principal of ``token``, for a while after its expiry with ``allow_expired``. Raises ``TokenInvalid``."""
@@ -61,7 +59,7 @@ class AccountTokenVerifier:
         parsed = self._tokens.get(digest)
         if parsed is None:
             parsed = self._parse(token)
-            _remember(self._tokens, digest, parsed)
+            self._tokens.remember(digest, parsed)
         known = self._sessions.get(parsed.session_id)
         if known is None or self._monotonic() - known.looked_at >= SESSION_SECONDS:
             known = await self._look(parsed.session_id)
@@ -111,16 +109,10 @@ class AccountTokenVerifier:
             credential=f"{account.name} {account.generation} {session.id}",
         )
         known = _Known(principal, account.generation, now)
-        _remember(self._sessions, session_id, known)
+        self._sessions.remember(session_id, known)
         return known
 
 
 def session_of(principal: Principal) -> str:
     """The id of the session that an access token belongs to."""
     return principal.credential.rpartition(" ")[2]
-
-
-def _remember(cache: dict[K, V], key: K, value: V) -> None:
-    cache[key] = value
-    if len(cache) > _ENTRIES_MAX:
-        del cache[next(iter(cache))]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from tusd_py.access.bounded_cache import BoundedCache
 from tusd_py.access.errors import TokenInvalid
 from tusd_py.contracts.accounts import Accounts, ApiKeys
 from tusd_py.contracts.records import RecordsError
@@ -74,7 +75,7 @@ class ApiKeyVerifier:
         self._clock = clock
         self._monotonic = monotonic
         # By the digest of the whole token, so that a dump of the memory has none.
-        self._known: dict[bytes, _KnownKey] = {}
+        self._known = BoundedCache[bytes, _KnownKey](_ENTRIES_MAX)
 
     async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
         """The principal of a key. Raises ``TokenInvalid``; a key that has expired is as one that was revoked."""
@@ -113,9 +114,8 @@ class ApiKeyVerifier:
         principal = Principal(
             subject=key.owner, roles=roles, method=METHOD, credential=key.id, verbs=key.verbs, limits=key.limits
         )
-        known = self._known[digest] = _KnownKey(principal, key.expires_at, now)
-        if len(self._known) > _ENTRIES_MAX:
-            del self._known[next(iter(self._known))]
+        known = _KnownKey(principal, key.expires_at, now)
+        self._known.remember(digest, known)
         await self._note_use(key)
         return known
 

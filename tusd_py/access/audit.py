@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from tusd_py.access.bounded_cache import BoundedCache
 from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.records import RecordsError
 from tusd_py.logs import Outages, printable, shortened
@@ -64,7 +64,7 @@ class AuditTrail:
     keep_seconds: float = 0.0  # 0 keeps all entries
     on_dropped: Callable[[int], None] = field(default=lambda _count: None)
     _waiting: list[AuditEntry] = field(default_factory=list)
-    _refusals: OrderedDict[str, _Refusals] = field(default_factory=OrderedDict)
+    _refusals: BoundedCache[str, _Refusals] = field(default_factory=lambda: BoundedCache(_CLIENTS_MAX))
     _all_refusals: _Refusals | None = None
     _writing: asyncio.Task[None] | None = None
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -157,10 +157,8 @@ class AuditTrail:
         self._writing = None
 
     def _refusals_of(self, address: str) -> _Refusals:
-        found = self._refusals[address] = self._window(self._refusals.get(address))
-        self._refusals.move_to_end(address)
-        if len(self._refusals) > _CLIENTS_MAX:
-            self._refusals.popitem(last=False)
+        found = self._window(self._refusals.get(address))
+        self._refusals.remember(address, found)
         return found
 
     def _window(self, found: _Refusals | None) -> _Refusals:

@@ -50,15 +50,18 @@ async def prune_entries(trail: AuditTrail) -> int:
     return count
 
 
-async def erase_person(trail: AuditTrail, subject: str, actor: AuditActor) -> str:
-    """Replace ``subject`` by a new pseudonym in all entries, and remove its addresses; return the pseudonym.
+def new_pseudonym() -> str:
+    """The name that stands in place of a person who is erased."""
+    return f"{_PSEUDONYM}{secrets.token_hex(8)}"
+
+
+async def erase_person(trail: AuditTrail, subject: str, pseudonym: str, actor: AuditActor) -> None:
+    """Replace ``subject`` by ``pseudonym`` in all entries, and remove its addresses.
 
     The entry about the erasure has the pseudonym only.
     """
-    pseudonym = f"{_PSEUDONYM}{secrets.token_hex(8)}"
     record = trail.entry(actor, ERASE, AuditKind.ACCOUNT, pseudonym)
     await trail.log.erase(subject, pseudonym, record)
-    return pseudonym
 
 
 def anchor(made: Seal) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from datetime import datetime, timedelta
+
+from tusd_py.access.bounded_cache import BoundedCache
 
 #: A cached wait is used this long before the database is asked again: the wait may have become shorter.
 _REMEMBERED = timedelta(seconds=10)
@@ -15,7 +16,8 @@ class GuessWaits:
     """The waits of addresses. While an address is cached, its further attempts cause no write to the database."""
 
     def __init__(self) -> None:
-        self._waits: OrderedDict[str, tuple[datetime, datetime]] = OrderedDict()  # asked again at, wait ends at
+        # When the database is asked again, and when the wait ends.
+        self._waits = BoundedCache[str, tuple[datetime, datetime]](ADDRESSES_MAX)
 
     def remaining(self, address: str, now: datetime) -> timedelta | None:
         """How long ``address`` must still wait; ``None`` if it is not cached."""
@@ -24,7 +26,4 @@ class GuessWaits:
 
     def note(self, address: str, wait: timedelta, now: datetime) -> None:
         """Cache that ``address`` must wait."""
-        self._waits[address] = (now + _REMEMBERED, now + wait)
-        self._waits.move_to_end(address)
-        if len(self._waits) > ADDRESSES_MAX:
-            self._waits.popitem(last=False)
+        self._waits.remember(address, (now + _REMEMBERED, now + wait))

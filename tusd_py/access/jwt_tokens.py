@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 
+from tusd_py.access.bounded_cache import BoundedCache
 from tusd_py.access.claims import ClaimInvalid, ClaimNames, principal_of
 from tusd_py.access.errors import TokenExpired, TokenInvalid
 from tusd_py.access.verification_keys import KeySource
@@ -73,7 +74,7 @@ class JwtVerifier:
         self._clock = clock
         self._monotonic = monotonic
         # By the digest of the token, so that a dump of the memory has no tokens.
-        self._seen: dict[bytes, _Seen] = {}
+        self._seen = BoundedCache[bytes, _Seen](CACHE_TOKENS_MAX)
 
     async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
         """The principal of ``token``. Raises ``TokenInvalid`` or ``KeysUnavailable``.
@@ -87,7 +88,7 @@ class JwtVerifier:
         seen = self._seen.get(digest)
         if seen is None or seen.generation != keys.generation:
             seen = await self._verify(token)
-            self._remember(digest, seen)
+            self._seen.remember(digest, seen)
         late_seconds = self._clock() - seen.expires_at
         if late_seconds < self._rules.leeway_seconds:
             return seen.principal
@@ -104,11 +105,6 @@ class JwtVerifier:
         if seen is None or seen.generation != keys.generation:
             return None
         return seen.principal if self._clock() - seen.expires_at < self._rules.leeway_seconds else None
-
-    def _remember(self, digest: bytes, seen: _Seen) -> None:
-        self._seen[digest] = seen
-        if len(self._seen) > CACHE_TOKENS_MAX:
-            del self._seen[next(iter(self._seen))]
 
     async def _verify(self, token: bytes) -> _Seen:
         if len(token) > TOKEN_BYTES_MAX:

@@ -18,6 +18,7 @@ from tusd_py.model.quota import (
     QuotaLimits,
     QuotaPeriods,
     QuotaUsage,
+    SubjectLimits,
 )
 from tusd_py.model.steps import QUOTA
 from tusd_py.model.upload import Kind, Status, Upload
@@ -180,13 +181,18 @@ def charged_bytes(upload: Upload) -> int:
 
 
 def quota_views(
-    policy: QuotaPolicy, usage: list[QuotaUsage], limits: QuotaLimits, now: datetime
+    policy: QuotaPolicy, usage: list[QuotaUsage], limits: QuotaLimits, of_subject: SubjectLimits, now: datetime
 ) -> list[dict[str, object]]:
-    """The quotas as JSON values: those of bytes a day and a month, and the others where there is a limit."""
+    """The quotas as JSON values: those of bytes a day and a month, and the others where something is set.
+
+    ``of_subject`` come before ``limits``.
+    """
+    limits = limits.replaced(of_subject)
+    always = {Quota.BYTES_PER_DAY, Quota.BYTES_PER_MONTH, *of_subject}
     return [
-        _quota_view(policy, each, limits, now)
+        {**_quota_view(policy, each, limits, now), "set_for_subject": each.quota in of_subject}
         for each in usage
-        if limits.of(each.quota) is not None or each.quota in (Quota.BYTES_PER_DAY, Quota.BYTES_PER_MONTH)
+        if each.quota in always or limits.of(each.quota) is not None
     ]
 
 

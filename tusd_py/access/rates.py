@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tusd_py.access.bandwidth import Bandwidth
 from tusd_py.access.body_slots import BodySlots
 from tusd_py.access.quota import subject_of
-from tusd_py.contracts.rates import MemoryCounts, RateCounter
+from tusd_py.contracts.rate_counter import MemoryCounts, RateCounter
 from tusd_py.model.rates import Rate
 from tusd_py.protocol.access_errors import TooManyCreations, TooManyLogins
 

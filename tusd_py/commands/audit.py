@@ -151,6 +151,6 @@ def _line(recorded: RecordedEntry) -> str:
 
 def _call(settings: Settings, use: Callable[[AuditLog], Awaitable[T]]) -> T:
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_audit_log
+    from tusd_py.wiring.databases import open_audit_log
 
     return with_database(settings, open_audit_log, use, "there is no audit log without a database")

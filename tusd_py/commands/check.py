@@ -16,7 +16,8 @@ def check(
 
     Exits with 2 if a line says NOT OK. Changes nothing.
     """
-    from tusd_py.commands.checks import as_text, differs, run_checks
+    from tusd_py.commands.checks.run import run_checks
+    from tusd_py.commands.toml_text import as_text, differs
     from tusd_py.settings import SettingsError, build, find_config, read
     from tusd_py.settings.loading import EXIT_UNUSABLE, injected
 

@@ -59,7 +59,7 @@ def open_endpoints(names: Names, retry: WithRetry = False, config: Config = None
 
 
 def _why_not_opened(settings: Settings, name: str) -> str:
-    from tusd_py.wiring import webhook_endpoints
+    from tusd_py.wiring.hooks import webhook_endpoints
 
     names = [endpoint.name for endpoint in webhook_endpoints(settings)]
     if name in names:
@@ -78,7 +78,7 @@ async def _open(settings: Settings, states: EndpointStates, name: str, *, retry:
         return None
     if not retry:
         return 0
-    from tusd_py.databases import open_job_queue
+    from tusd_py.wiring.databases import open_job_queue
 
     async with open_job_queue(settings) as job_queue:
         return await _requeue_missed(job_queue, closed)
@@ -87,7 +87,7 @@ async def _open(settings: Settings, states: EndpointStates, name: str, *, retry:
 async def _requeue_missed(job_queue: JobQueue, closed: ClosedEndpoint) -> int:
     """Requeue the jobs that died since the endpoint was closed."""
     from tusd_py.model.jobs import JobState
-    from tusd_py.wiring import utc_now
+    from tusd_py.wiring.clock import utc_now
 
     count, before_id = 0, None
     while jobs := await job_queue.list_jobs(states=(JobState.DEAD,), before_id=before_id, limit=_PAGE):
@@ -100,6 +100,6 @@ async def _requeue_missed(job_queue: JobQueue, closed: ClosedEndpoint) -> int:
 
 def _call(settings: Settings, use: Callable[[EndpointStates], Awaitable[T]]) -> T:
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_endpoint_states
+    from tusd_py.wiring.databases import open_endpoint_states
 
     return with_database(settings, open_endpoint_states, use, "there are no webhooks without a database")

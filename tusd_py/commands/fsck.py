@@ -55,7 +55,7 @@ def fsck(repair: Repair = False, as_json: AsJson = False, config: Config = None,
 async def _report(settings: Settings, repair: bool, as_json: bool) -> Counter[str]:
     """Print each finding; return how many are ``repaired``, ``left`` and ``harmless``."""
     from tusd_py.uploads.fsck import check
-    from tusd_py.wiring import opened_ports
+    from tusd_py.wiring.ports import opened_ports
 
     findings: Counter[str] = Counter()
     async with opened_ports(settings) as ports:

@@ -113,7 +113,7 @@ def _source(settings: Settings, source: str, endpoint: str) -> TusdDirectory | T
             fail([f"{source} is not a directory"])
         return TusdDirectory(Path(source))
     from tusd_py.imports.tusd_bucket import TusdBucket, bucket_and_prefix
-    from tusd_py.stores import make_s3_client, removes_unknown_objects
+    from tusd_py.wiring.stores import make_s3_client, removes_unknown_objects
 
     found = bucket_and_prefix(source)
     if found is None:
@@ -132,7 +132,7 @@ def _source(settings: Settings, source: str, endpoint: str) -> TusdDirectory | T
 async def _import(settings: Settings, source: TusdDirectory | TusdBucket, task: _Import) -> Counter[str]:
     from contextlib import aclosing
 
-    from tusd_py.wiring import opened_ports
+    from tusd_py.wiring.ports import opened_ports
 
     counts: Counter[str] = Counter()
     uploads: AsyncIterator[tuple[str, TusdFiles | TusdObjects | InfoInvalid]] = source.uploads()

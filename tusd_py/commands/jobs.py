@@ -73,7 +73,7 @@ def show(job_id: JobId, config: Config = None, data_dir: DataDir = None) -> None
 def retry(job_ids: JobIds, config: Config = None, data_dir: DataDir = None) -> None:
     """Run dead or waiting jobs now, with all their attempts."""
     from tusd_py.model.audit import AuditKind
-    from tusd_py.wiring import utc_now
+    from tusd_py.wiring.clock import utc_now
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
 
@@ -99,7 +99,7 @@ def drop(job_ids: JobIds, config: Config = None, data_dir: DataDir = None) -> No
 def with_job_queue(settings: Settings, use: Callable[[JobQueue], Awaitable[T]]) -> T:
     """Open the job queue, return the result of ``use``, and close the queue. Problems exit with code 2."""
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_job_queue
+    from tusd_py.wiring.databases import open_job_queue
 
     return with_database(settings, open_job_queue, use, "jobs and events need a database")
 

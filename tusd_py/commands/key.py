@@ -67,7 +67,7 @@ def add(
     from tusd_py.commands.operator_audit import operator_entries
     from tusd_py.model.audit import AuditKind
     from tusd_py.model.principal import ASSIGNABLE_ROLES, PrincipalLimits, Verb
-    from tusd_py.wiring import utc_now
+    from tusd_py.wiring.clock import utc_now
 
     settings, now = settings_of(config, {"storage.data_dir": data_dir}), utc_now()
     roles = frozenset(choices("--role", role or ["uploader"], ASSIGNABLE_ROLES))
@@ -122,7 +122,7 @@ def revoke(key_id: KeyId, config: Config = None, data_dir: DataDir = None) -> No
     """Revoke a key; running servers notice within seconds."""
     from tusd_py.commands.operator_audit import operator_entries
     from tusd_py.model.audit import AuditKind
-    from tusd_py.wiring import utc_now
+    from tusd_py.wiring.clock import utc_now
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     audit = operator_entries(settings, "revoke", AuditKind.KEY, key_id)
@@ -164,6 +164,6 @@ def _days(text: str) -> int:
 
 def _call(settings: Settings, use: Callable[[ApiKeys], Awaitable[T]]) -> T:
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_api_keys
+    from tusd_py.wiring.databases import open_api_keys
 
     return with_database(settings, open_api_keys, use, "there are no API keys without a database")

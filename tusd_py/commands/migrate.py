@@ -31,8 +31,8 @@ def migrate(from_: Source = None, to: Target = None, config: Config = None, data
     from tusd_py.commands.database import exiting_on_problems
     from tusd_py.commands.file_ownership import keeping_owner
     from tusd_py.commands.startup import ensure_data_dir
-    from tusd_py.databases import migrate_records
     from tusd_py.settings import describe_database
+    from tusd_py.wiring.databases import migrate_records
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     if not settings.has_database:
@@ -50,7 +50,7 @@ def migrate(from_: Source = None, to: Target = None, config: Config = None, data
 def _move(source: str | None, target: str | None) -> None:
     from tusd_py.commands.startup import reason
     from tusd_py.contracts.records import RecordsError
-    from tusd_py.databases import move_records
+    from tusd_py.wiring.databases import move_records
 
     if not source or not target:
         fail(["--from and --to belong together: the database to move, and the one to move it to"])

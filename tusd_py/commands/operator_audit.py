@@ -30,7 +30,7 @@ def operator_entries(
     if not settings.audit.enabled or not settings.has_database:
         return ()
     from tusd_py.model.audit import AuditEntry
-    from tusd_py.wiring import utc_now
+    from tusd_py.wiring.clock import utc_now
 
     actor = operator()
     entry = AuditEntry(

@@ -14,7 +14,7 @@ from tusd_py.commands.output import counted, size_text
 
 if TYPE_CHECKING:
     from tusd_py.contracts.quota_ledger import QuotaLedger
-    from tusd_py.model.quota import QuotaLimits
+    from tusd_py.model.quota import Quota, SubjectLimits
     from tusd_py.settings import Settings
 
 T = TypeVar("T")
@@ -27,15 +27,23 @@ app = command_group("Show, set and reconcile quotas.")
 Subject = Annotated[
     str, typer.Argument(metavar="<subject>", help="user:OWNER, or address:ADDRESS for anonymous clients.")
 ]
-BytesPerDay = Annotated[str | None, typer.Option("--bytes-per-day", help='A size such as 10GB; "none" is no limit.')]
-BytesPerMonth = Annotated[str | None, typer.Option("--bytes-per-month", help="The same for a month.")]
-FilesPerDay = Annotated[str | None, typer.Option("--files-per-day", help='A number of files; "none" is no limit.')]
-FilesPerMonth = Annotated[str | None, typer.Option("--files-per-month", help="The same for a month.")]
-BytesStored = Annotated[str | None, typer.Option("--bytes-stored", help='A size; "none" is no limit.')]
-UploadsAtOnce = Annotated[
-    str | None, typer.Option("--uploads-at-once", help='A number of unfinished uploads; "none" is no limit.')
+_SIZE, _NUMBER = "<size>", "<number>"
+BytesPerDay = Annotated[
+    str | None,
+    typer.Option(
+        "--bytes-per-day",
+        metavar=_SIZE,
+        help='A size such as 10GB; "none" is no limit, and with "default" the settings apply. So for all limits.',
+    ),
 ]
-Default = Annotated[bool, typer.Option("--default", help="Remove the limits of this subject: the settings apply.")]
+BytesPerMonth = Annotated[str | None, typer.Option("--bytes-per-month", metavar=_SIZE, help="The same for a month.")]
+FilesPerDay = Annotated[str | None, typer.Option("--files-per-day", metavar=_NUMBER, help="A number of files.")]
+FilesPerMonth = Annotated[str | None, typer.Option("--files-per-month", metavar=_NUMBER, help="The same for a month.")]
+BytesStored = Annotated[str | None, typer.Option("--bytes-stored", metavar=_SIZE, help="A size of all uploads.")]
+UploadsAtOnce = Annotated[
+    str | None, typer.Option("--uploads-at-once", metavar=_NUMBER, help="A number of unfinished uploads.")
+]
+Default = Annotated[bool, typer.Option("--default", help="Remove all limits of this subject: the settings apply.")]
 Repair = Annotated[bool, typer.Option("--repair", help="Correct what differs.")]
 
 
@@ -43,8 +51,8 @@ Repair = Annotated[bool, typer.Option("--repair", help="Correct what differs.")]
 def show(subject: Subject, as_json: AsJson = False, config: Config = None, data_dir: DataDir = None) -> None:
     """Show what a subject has used today and this month, and its limits."""
     from tusd_py.access.quota import quota_views
-    from tusd_py.access_wiring import quota_policy
-    from tusd_py.wiring import utc_now
+    from tusd_py.wiring.access import quota_policy
+    from tusd_py.wiring.clock import utc_now
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     policy, now = quota_policy(settings), utc_now()
@@ -53,9 +61,8 @@ def show(subject: Subject, as_json: AsJson = False, config: Config = None, data_
     subject = _checked(subject)
 
     async def run(ledger: QuotaLedger) -> list[dict[str, object]]:
-        limits = await ledger.find_limits(subject) or policy.limits
         usage = await ledger.usage(subject, policy.periods(now))
-        return quota_views(policy, usage, limits, now)
+        return quota_views(policy, usage, policy.limits, await ledger.find_limits(subject), now)
 
     for view in _call(settings, run):
         if as_json:
@@ -63,7 +70,8 @@ def show(subject: Subject, as_json: AsJson = False, config: Config = None, data_
         else:
             quota = str(view["quota"])
             used, reserved, limit = (_amount(quota, view[name]) for name in ("used", "reserved", "limit"))
-            say(f"{quota:<16}  used {used}  reserved {reserved}  limit {limit}")
+            origin = "  (set for this subject)" if view["set_for_subject"] else ""
+            say(f"{quota:<16}  used {used}  reserved {reserved}  limit {limit}{origin}")
 
 
 @app.command("set")
@@ -79,48 +87,49 @@ def set_limits(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Set the limits of one subject; a limit that is not named stays as it is."""
-    from tusd_py.access_wiring import quota_policy
+    """Set limits of one subject; a quota that is not named stays as it is."""
     from tusd_py.model.audit import AuditKind
-    from tusd_py.model.quota import QuotaLimits
+    from tusd_py.model.quota import Quota
+    from tusd_py.wiring.access import quota_policy
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     subject = _checked(subject)
-    given = {
-        "bytes_per_day": bytes_per_day,
-        "bytes_per_month": bytes_per_month,
-        "files_per_day": files_per_day,
-        "files_per_month": files_per_month,
-        "bytes_stored": bytes_stored,
-        "uploads_at_once": uploads_at_once,
-    }
-    changes = {name: _limit(name, text) for name, text in given.items() if text is not None}
-    if default == bool(changes):
+    texts = dict(
+        zip(
+            Quota,
+            (bytes_per_day, bytes_per_month, files_per_day, files_per_month, bytes_stored, uploads_at_once),
+            strict=True,
+        )
+    )
+    named = {quota: text for quota, text in texts.items() if text is not None}
+    if default == bool(named):
         fail(["name a limit such as --bytes-per-day or --files-per-day, or --default"])
+    changes = {quota: _limit(quota, text) for quota, text in named.items() if text != "default"}
+    removed = [quota for quota in (Quota if default else named) if quota not in changes]
     policy = quota_policy(settings)
-    if {"bytes_stored", "uploads_at_once"} & changes.keys() and not (policy is not None and policy.counts_now):
+    is_counted = policy is not None and policy.counts_now
+    if not is_counted and any(changes.get(quota) is not None for quota in (Quota.BYTES_STORED, Quota.UPLOADS_AT_ONCE)):
         fail(["stored bytes and unfinished uploads are not counted: set quotas.bytes_stored or quotas.uploads_at_once"])
 
-    async def run(ledger: QuotaLedger) -> QuotaLimits | None:
-        before = await ledger.find_limits(subject) or (QuotaLimits() if policy is None else policy.limits)
-        limits = None if default else before._replace(**changes)
-        await ledger.set_limits(subject, limits, operator_entries(settings, "set", AuditKind.QUOTA, subject))
-        return limits
+    async def run(ledger: QuotaLedger) -> SubjectLimits:
+        audit = operator_entries(settings, "set", AuditKind.QUOTA, subject)
+        await ledger.change_limits(subject, changes, removed, audit)
+        return await ledger.find_limits(subject)
 
     limits = _call(settings, run)
-    if limits is None:
-        say(f"{subject} has the limits of the settings")
-        return
-    for name in given:
-        limit = getattr(limits, name)
-        if limit is not None or name.startswith("bytes_per"):
-            say(f"{subject}  {name:<16}  limit {_amount(name, limit)}")
+    for quota, limit in limits.items():
+        say(f"{subject}  {quota:<16}  limit {_amount(quota, limit)}")
+    others = "all other quotas" if limits else "all quotas"
+    if len(limits) < len(Quota):
+        say(f"{subject}  {others} follow its credentials and the settings")
+    if policy is None:
+        typer.echo("quotas are off: set quotas.enabled, and restart the server", err=True)
 
 
 @app.command("reconcile")
 def reconcile(repair: Repair = False, config: Config = None, data_dir: DataDir = None) -> None:
     """Compare the quota ledger with the records of uploads; exits with 1 if something differs and is not repaired."""
-    from tusd_py.access_wiring import quota_policy
+    from tusd_py.wiring.access import quota_policy
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     policy = quota_policy(settings)
@@ -148,21 +157,22 @@ def _checked(subject: str) -> str:
         fail([str(error)])
 
 
-def _limit(name: str, text: str) -> int | None:
+def _limit(quota: Quota, text: str) -> int | None:
     from tusd_py.settings.values import parse_size
 
     if text == "none":
         return None
-    flag = f"--{name.replace('_', '-')}"
-    if not name.startswith("bytes"):
+    flag = f"--{quota.replace('_', '-')}"
+    if not quota.counts_bytes:
         if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX):
-            fail([f'{flag} is {text!r}; it must be a whole number, or "none"'])
+            fail([f'{flag} is {text!r}; it must be a whole number, "none" or "default"'])
         return int(text)
     try:
         size = parse_size(text)
     except ValueError as error:
-        fail([f"{flag} is {text!r}; it must be {error}"])
-    assert isinstance(size, int)
+        fail([f'{flag} is {text!r}; it must be {error}, "none" or "default"'])
+    if not isinstance(size, int) or size >= 2**63:
+        fail([f"{flag} is {text!r}; it must be less than 9.2 EB"])
     return size
 
 
@@ -175,6 +185,6 @@ def _amount(quota: str, value: object) -> str:
 
 def _call(settings: Settings, use: Callable[[QuotaLedger], Awaitable[T]]) -> T:
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_quota_ledger
+    from tusd_py.wiring.databases import open_quota_ledger
 
     return with_database(settings, open_quota_ledger, use, "there are no quotas without a database")

@@ -50,8 +50,8 @@ def restore(
     from tusd_py.backup import restore as restore_backup
     from tusd_py.commands.startup import reason
     from tusd_py.contracts.records import RecordsError
-    from tusd_py.databases import pending_migrations
     from tusd_py.settings import describe_database
+    from tusd_py.wiring.databases import pending_migrations
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     missing: list[str] = []

@@ -86,7 +86,7 @@ async def _report(settings: Settings, seconds: int, delete: bool, as_json: bool)
 
     from tusd_py.contracts.object_list import ObjectList
     from tusd_py.uploads.abandoned import find_abandoned
-    from tusd_py.wiring import opened_ports
+    from tusd_py.wiring.ports import opened_ports
 
     counts: Counter[str] = Counter()
     async with opened_ports(settings) as ports:

@@ -51,7 +51,7 @@ def run(name: Name, config: Config = None, data_dir: DataDir = None) -> None:
     """Make a schedule due now: the running server begins it within some seconds."""
     from tusd_py.model.audit import AuditKind
     from tusd_py.schedules import enabled_schedules
-    from tusd_py.wiring import utc_now
+    from tusd_py.wiring.clock import utc_now
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     on = [schedule.name for schedule in enabled_schedules(settings)]
@@ -75,6 +75,6 @@ def _line(state: ScheduleState) -> str:
 
 def _call(settings: Settings, use: Callable[[ScheduleStates], Awaitable[T]]) -> T:
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_schedule_states
+    from tusd_py.wiring.databases import open_schedule_states
 
     return with_database(settings, open_schedule_states, use, "schedules need a database")

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tusd_py import logs
-from tusd_py.authenticators import authenticator, open_to_everyone, tokens_without_key
 from tusd_py.commands.console import environ
 from tusd_py.commands.hook_programs import program_problems
 from tusd_py.commands.settings_reload import LoadSettings, SettingsReloader
@@ -41,7 +40,8 @@ from tusd_py.settings import Settings
 from tusd_py.settings.loading import EXIT_UNUSABLE, injected
 from tusd_py.web import shared_metrics
 from tusd_py.web.client_address import ClientAddresses
-from tusd_py.wiring import needs_worker
+from tusd_py.wiring.authenticators import authenticator, open_to_everyone, tokens_without_key
+from tusd_py.wiring.jobs import needs_worker
 
 _log = logging.getLogger("tusd_py.serving")
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from tusd_py.backup import BackupError, ensure_no_restore
 from tusd_py.contracts.records import RecordsError
-from tusd_py.data_directory import DATA_DIR_MODE, exposed_data
-from tusd_py.databases import migrate_records, pending_migrations
 from tusd_py.settings import Settings, describe_database
+from tusd_py.wiring.data_directory import DATA_DIR_MODE, exposed_data
+from tusd_py.wiring.databases import migrate_at_once, migrate_records, pending_migrations
 
 _log = logging.getLogger("tusd_py.serving")
 T = TypeVar("T")
@@ -32,7 +32,8 @@ def prepare(settings: Settings) -> None:
         ensure_no_restore(settings)
         for sentence in exposed_data(settings):
             _log.warning("other users can read the data", extra={"advice": sentence})
-        for step in _in_subprocess(migrate_records, settings):
+        steps = migrate_at_once(settings)
+        for step in _in_subprocess(migrate_records, settings) if steps is None else steps:
             _log.info("migration applied", extra={"step": step})
     except BackupError as error:
         raise StartupError(str(error)) from error

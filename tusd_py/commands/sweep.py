@@ -13,7 +13,7 @@ def sweep(config: Config = None, data_dir: DataDir = None) -> None:
     from tusd_py.commands.startup import StartupError, reason, require_database
     from tusd_py.contracts.records import RecordsError
     from tusd_py.contracts.store import StoreError
-    from tusd_py.wiring import sweep_once
+    from tusd_py.wiring.ports import sweep_once
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     if settings.storage.kind == "memory" or not settings.has_database:

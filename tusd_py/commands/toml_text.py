@@ -8,7 +8,8 @@ from dataclasses import MISSING, fields, is_dataclass
 
 from pydantic import BaseModel
 
-from tusd_py.settings import without_credentials
+from tusd_py.settings import Settings, without_credentials
+from tusd_py.settings.loading import is_confidential
 
 
 def toml_text(value: object) -> str:
@@ -25,6 +26,24 @@ def toml_text(value: object) -> str:
         pairs = ", ".join(f"{key} = {toml_text(each)}" for key, each in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     return str(value)
+
+
+def differs(settings: Settings, name: str) -> bool:
+    """Whether the setting has another value than its default."""
+    return _value_of(settings, name) != _value_of(Settings(), name)
+
+
+def as_text(settings: Settings, name: str) -> str:
+    """The setting's value as an operator writes it in the file, without passwords."""
+    value = _value_of(settings, name)
+    return '"..."' if value and is_confidential(name) else toml_text(value)
+
+
+def _value_of(settings: Settings, name: str) -> object:
+    """The value of ``section.key``."""
+    section, _, key = name.partition(".")
+    value: object = getattr(getattr(settings, section), key)
+    return value
 
 
 def _set_fields(table: object) -> Iterator[tuple[str, object]]:

@@ -48,8 +48,8 @@ def list_uploads(
 ) -> None:
     """List uploads, newest first."""
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_records
     from tusd_py.views import upload_view
+    from tusd_py.wiring.databases import open_records
 
     statuses, count = choices("--status", status or [], Status) or _LIVING, row_limit(limit)
 
@@ -67,8 +67,8 @@ def list_uploads(
 def show(upload_id: UploadId, config: Config = None, data_dir: DataDir = None) -> None:
     """Print one upload as JSON."""
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_records
     from tusd_py.views import upload_view
+    from tusd_py.wiring.databases import open_records
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     found_id = known_id(upload_id) or upload_id
@@ -100,7 +100,7 @@ def _each(settings: Settings, upload_ids: list[str], act: Callable[[Ports, str],
     from tusd_py.contracts.records import RecordConflict
     from tusd_py.contracts.store import StoreError
     from tusd_py.uploads.administer import CannotEnd
-    from tusd_py.wiring import opened_ports
+    from tusd_py.wiring.ports import opened_ports
 
     if settings.storage.kind == "memory":
         fail(["uploads are in memory: only the server process that holds them can end them"])

@@ -118,7 +118,7 @@ def enable(name: Name, config: Config = None, data_dir: DataDir = None) -> None:
 def erase(name: Name, yes: Yes = False, config: Config = None, data_dir: DataDir = None) -> None:
     """Erase an owner: the account, keys, uploads with their bytes, and what events and the audit log say of them."""
     from tusd_py.commands.database import with_database
-    from tusd_py.wiring import opened_ports
+    from tusd_py.wiring.ports import opened_ports
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     if settings.storage.kind == "memory":
@@ -201,8 +201,8 @@ def _found(name: str, is_found: bool) -> None:
 
 def _edit(settings: Settings, use: Callable[[AccountEditor], Awaitable[T]]) -> T:
     from tusd_py.access.accounts import AccountEditor, AccountProblem
-    from tusd_py.access_wiring import passwords
-    from tusd_py.wiring import utc_now
+    from tusd_py.wiring.access import passwords
+    from tusd_py.wiring.clock import utc_now
 
     async def run(accounts: Accounts) -> T:
         editor = AccountEditor(
@@ -221,6 +221,6 @@ def _edit(settings: Settings, use: Callable[[AccountEditor], Awaitable[T]]) -> T
 
 def _call(settings: Settings, use: Callable[[Accounts], Awaitable[T]]) -> T:
     from tusd_py.commands.database import with_database
-    from tusd_py.databases import open_accounts
+    from tusd_py.wiring.databases import open_accounts
 
     return with_database(settings, open_accounts, use, "there are no accounts without a database")

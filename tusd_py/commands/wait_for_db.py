@@ -21,8 +21,8 @@ def wait_for_db(timeout: Timeout = "60", config: Config = None, data_dir: DataDi
     Exits with 0 when it is, and with 1 if it is not within the time; the last reason is on standard error. It applies
     no migration: a server that starts does, and tusd-py migrate.
     """
-    from tusd_py.databases import database_problem
     from tusd_py.settings import describe_database, without_credentials
+    from tusd_py.wiring.databases import database_problem
 
     settings = settings_of(config, {"storage.data_dir": data_dir})
     seconds = _seconds(timeout)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from tusd_py.model.audit import AuditEntry
-from tusd_py.model.quota import QuotaDrift, QuotaLimits, QuotaPeriods, QuotaUsage
+from tusd_py.model.quota import Quota, QuotaDrift, QuotaPeriods, QuotaUsage, SubjectLimits
 
 
 class QuotaLedger(Protocol):
@@ -16,12 +16,17 @@ class QuotaLedger(Protocol):
         """What ``subject`` has used in these periods, one entry for each quota."""
         ...
 
-    async def find_limits(self, subject: str) -> QuotaLimits | None:
-        """The limits that were set for this subject, ``None`` if those of the settings apply."""
+    async def find_limits(self, subject: str) -> SubjectLimits:
+        """The limits that were set for this subject; empty if there are none."""
         ...
 
-    async def set_limits(self, subject: str, limits: QuotaLimits | None, audit: Sequence[AuditEntry] = ()) -> None:
-        """Set limits for one subject, or remove them. ``audit`` is written with the change."""
+    async def change_limits(
+        self, subject: str, limits: SubjectLimits, removed: Collection[Quota] = (), audit: Sequence[AuditEntry] = ()
+    ) -> None:
+        """Set ``limits`` for one subject, and remove those for the quotas ``removed``; other quotas stay as they are.
+
+        ``audit`` is written with the change.
+        """
         ...
 
     async def forget(self, subject: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -65,6 +66,13 @@ class QuotaLimits(NamedTuple):
             return self
         return QuotaLimits(*(limit if mine is None else mine for limit, mine in zip(self, own, strict=True)))
 
+    def replaced(self, limits: SubjectLimits) -> QuotaLimits:
+        """These limits, but those of one subject for the quotas that have some."""
+        return self._replace(**{quota.value: limit for quota, limit in limits.items()}) if limits else self
+
+
+#: Limits that were set for one subject. ``None`` is no limit; a quota without an entry follows the settings.
+SubjectLimits = Mapping[Quota, int | None]
 
 assert list(QuotaLimits._fields) == [quota.value for quota in Quota]
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from tusd_py.protocol.errors import InvalidChecksum, UnsupportedAlgorithm
-from tusd_py.protocol.headers import format_base64, parse_base64
+from tusd_py.protocol.headers import parse_base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,6 @@ def trailing_checksum(trailers: Sequence[tuple[bytes, bytes]]) -> Checksum:
     if len(values) != 1:
         raise InvalidChecksum("Upload-Checksum", "one trailer after the body, as the Trailer header announced")
     return parse_checksum(values[0].decode("latin-1").strip(" \t"))
-
-
-def format_checksum(checksum: Checksum) -> str:
-    """``checksum`` as a header value."""
-    return f"{checksum.algorithm} {format_base64(checksum.digest)}"
 
 
 def new_digest(algorithm: str) -> Digest:

@@ -83,10 +83,3 @@ def _is_allowed(authority: str, hosts: Sequence[str]) -> bool:
 def without_credentials(header: str) -> str:
     """The header without user names, passwords, queries and fragments of URLs, for the record; others unchanged."""
     return re.sub(r"//[^/ ]*@", "//", re.sub(r"[?#][^ ]*", "", header))
-
-
-def format_concat(kind: Kind, urls: Sequence[str] = ()) -> str | None:
-    """The header a client would send for an upload of this kind; None for a regular upload."""
-    if kind is Kind.FINAL:
-        return f"final;{' '.join(urls)}"
-    return "partial" if kind is Kind.PARTIAL else None

@@ -126,12 +126,6 @@ def parse_number(text: str) -> int | None:
     return number if number <= NUMBER_MAX else None
 
 
-def format_number(number: int) -> str:
-    """``number`` as a header value."""
-    assert 0 <= number <= NUMBER_MAX, "out of range for a header"
-    return str(number)
-
-
 def parse_base64(text: str) -> bytes | None:
     """Decode base64 with the standard alphabet and padding (RFC 4648, section 4); None if invalid."""
     try:

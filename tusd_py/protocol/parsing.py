@@ -149,6 +149,14 @@ class Parser:
             body = BodyInfo(length=body_length)
         return Create(length=length, metadata_header=metadata_header, body=body)
 
+    def parse_repeated_creation(self, length: str, metadata_header: str) -> Create | None:
+        """As ``parse_plain_creation``, for headers of which it has accepted all but the values of these two."""
+        number = parse_number(length)
+        if number is None or len(metadata_header) > self.limits.metadata_bytes_max:
+            return None
+        read_metadata(metadata_header)
+        return Create(length=number, metadata_header=metadata_header)
+
     def parse_plain_change(self, head: Head) -> Append | Inspect | Terminate | None:
         """What ``parse`` returns for an ordinary HEAD, PATCH or DELETE of an upload; ``None`` for every other request.
 
@@ -247,15 +255,7 @@ class Parser:
         return Terminate(upload_id=upload_id)
 
     def _download(self, headers: Headers, upload_id: str) -> Request:
-        return Download(
-            upload_id=upload_id,
-            range=headers.get(b"range"),
-            if_range=headers.get(b"if-range"),
-            if_none_match=headers.get(b"if-none-match"),
-            if_match=headers.get(b"if-match"),
-            if_modified_since=headers.get(b"if-modified-since"),
-            if_unmodified_since=headers.get(b"if-unmodified-since"),
-        )
+        return parse_download(headers, upload_id)
 
     def _append(self, headers: Headers, upload_id: str) -> Request:
         offset = parse_number(headers.get(b"upload-offset") or "")
@@ -346,3 +346,16 @@ def refuse_content_range(headers: Headers) -> None:
 
 def _names_checksum(trailer: str | None) -> bool:
     return trailer is not None and "upload-checksum" in [name.strip(" \t").lower() for name in trailer.split(",")]
+
+
+def parse_download(headers: Headers, upload_id: str) -> Download:
+    """A download with the range and the preconditions of ``headers``."""
+    return Download(
+        upload_id=upload_id,
+        range=headers.get(b"range"),
+        if_range=headers.get(b"if-range"),
+        if_none_match=headers.get(b"if-none-match"),
+        if_match=headers.get(b"if-match"),
+        if_modified_since=headers.get(b"if-modified-since"),
+        if_unmodified_since=headers.get(b"if-unmodified-since"),
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from tusd_py.access.bounded_cache import BoundedCache
 from tusd_py.contracts.direct import (
     DirectDeletion,
     DirectLock,
@@ -148,16 +149,13 @@ class _Writers:
     """
 
     def __init__(self) -> None:
-        self._principals: dict[str, Principal] = {}
+        self._principals = BoundedCache[str, Principal](WRITERS_MAX)
 
     def has(self, upload_id: str, principal: Principal) -> bool:
         return self._principals.get(upload_id) == principal
 
     def add(self, upload_id: str, principal: Principal) -> None:
-        self._principals.pop(upload_id, None)
-        self._principals[upload_id] = principal
-        if len(self._principals) > WRITERS_MAX:
-            del self._principals[next(iter(self._principals))]
+        self._principals.remember(upload_id, principal)
 
 
 def _is_plain(request: DirectRequest, size: int) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 
 from tusd_py.access.audit import AuditTrail
+from tusd_py.access.audit_sealing import erase_person, new_pseudonym
 from tusd_py.contracts.audit_log import AuditLog
 from tusd_py.contracts.erasure import Erased, PersonalData
 from tusd_py.contracts.locker import LocksUnavailable, LockTimeout
 from tusd_py.contracts.records import RecordConflict
 from tusd_py.contracts.store import StoreError
-from tusd_py.model.audit import AuditKind
 from tusd_py.uploads.administer import CannotEnd, delete_upload
 from tusd_py.uploads.ports import Ports
 
@@ -39,7 +38,7 @@ async def erase_owner(ports: Ports, personal_data: PersonalData, owner: str) -> 
     First the credentials, so that nothing is added meanwhile. Another name stays in place of the owner's, so that
     records that others need stay consistent.
     """
-    pseudonym = f"erased-{secrets.token_hex(8)}"
+    pseudonym = new_pseudonym()
     had_account, keys = await personal_data.delete_credentials(owner)
     deleted, kept = 0, list[str]()
     for _ in range(_ROUNDS):
@@ -73,4 +72,4 @@ async def _erase_audit(ports: Ports, audit_log: AuditLog, owner: str, pseudonym:
     trail = ports.audit or AuditTrail(log=audit_log, clock=ports.clock)
     if ports.audit is None and not await audit_log.page(0, 1):
         return
-    await audit_log.erase(owner, pseudonym, trail.entry(trail.own_actor, "erase", AuditKind.ACCOUNT, pseudonym))
+    await erase_person(trail, owner, pseudonym, trail.own_actor)

@@ -26,7 +26,7 @@ async def within_quota(ports: Ports, upload: Upload, caller: Caller, body: BodyI
     if ports.quota_ledger is None:
         return remaining
     subject = subject_of(upload.owner, caller.client)
-    limits = await ports.quota_ledger.find_limits(subject) or ports.quotas.limits_for(caller.principal)
+    limits = ports.quotas.limits_for(caller.principal).replaced(await ports.quota_ledger.find_limits(subject))
     usage = await ports.quota_ledger.usage(subject, ports.quotas.periods(upload.created_at))
     left = [
         (limit - each.used, ExhaustedQuota(each.quota, limit, each.used))

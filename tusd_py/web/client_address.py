@@ -31,11 +31,15 @@ class ClientAddresses:
     def key(self, scope: Scope, headers: Headers) -> str:
         """The key of the client that sent this request."""
         client = scope.get("client")
+        return self.of_peer(str(client[0]) if client else None, headers)
+
+    def of_peer(self, host: str | None, headers: Headers) -> str:
+        """The key of the client of a request from a peer with this address; ``None`` on a unix socket."""
         if not self.trusted_proxies:
-            return _key(str(client[0])) if client else ""
+            return _key(host) if host else ""
         # A peer on a unix socket has passed the permissions of the socket file.
-        if client is not None and not self._is_trusted(str(client[0])):
-            return _key(str(client[0]))
+        if host is not None and not self._is_trusted(host):
+            return _key(host)
         found = ""
         # Each proxy appends the address of its own peer: all before the first one that is not trusted may be invented.
         for hop in reversed(self._hops(headers)[-_HOPS_MAX:]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 
 from tusd_py.model.principal import Principal
 from tusd_py.protocol.headers import Headers
@@ -16,7 +17,7 @@ from tusd_py.uploads.change_directly import direct_changes
 from tusd_py.uploads.create_directly import direct_creations
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.direct_changes import METHODS, DirectChangeAnswers
-from tusd_py.web.direct_creations import DirectCreationAnswers
+from tusd_py.web.direct_creations import DirectCreationAnswers, RepeatedCreations
 from tusd_py.web.ordinary_request import OrdinaryRequest, Run, WholeRequest
 from tusd_py.web.tus import TusEndpoint
 
@@ -41,15 +42,18 @@ class DirectAnswers:
             for each in fields(endpoint)
         )
 
-    def begin(self, whole: WholeRequest, run: Run) -> bool:
-        """Begin to answer a request if it is an ordinary one; return whether it was."""
-        scope = whole.scope
-        is_creation = scope["method"] == "POST"
+    def begin(self, whole: WholeRequest, run: Run) -> bool | RepeatedCreations:
+        """Begin to answer a request if it is an ordinary one; return whether it was.
+
+        The creation of an upload without bytes returns how the server begins those that are like it.
+        """
+        path = whole.path
+        is_creation = whole.method == "POST"
         if is_creation:
-            is_for_endpoint = scope["path"] in self._collection_paths
+            is_for_endpoint = path in self._collection_paths
         else:
-            is_for_endpoint = scope["method"] in METHODS and scope["path"].startswith(self._prefix)
-        if not is_for_endpoint or scope["root_path"]:
+            is_for_endpoint = whole.method in METHODS and path.startswith(self._prefix)
+        if not is_for_endpoint or whole.is_below_root:
             return False
         ports = self._opened()
         if ports is not self._ports:
@@ -71,21 +75,29 @@ class DirectAnswers:
         if ports is not None and self._is_possible:
             creations, changes = direct_creations(ports), direct_changes(ports)
             if creations is not None:
-                self._creations = DirectCreationAnswers(self._endpoint, creations, self._prefix)
+                is_current = partial(self._is_current, ports)
+                self._creations = DirectCreationAnswers(self._endpoint, creations, self._prefix, is_current)
             if changes is not None:
                 self._changes = DirectChangeAnswers(self._endpoint, changes, self._prefix)
 
-    def _begin(self, answers: DirectCreationAnswers | DirectChangeAnswers, whole: WholeRequest, run: Run) -> bool:
-        endpoint, scope = self._endpoint, whole.scope
-        headers = Headers(scope["headers"])
+    def _is_current(self, ports: Ports) -> bool:
+        """Whether requests still begin as they do with these ports."""
+        return self._opened() is ports and not _request_log.isEnabledFor(logging.DEBUG)
+
+    def _begin(
+        self, answers: DirectCreationAnswers | DirectChangeAnswers, whole: WholeRequest, run: Run
+    ) -> bool | RepeatedCreations:
+        endpoint = self._endpoint
+        headers = Headers(whole.headers)
         principal: Principal | None = None
         if endpoint.authenticator is not None:
             assert self._ports is not None
-            principal = endpoint.authenticator.recall(scope, headers, self._ports.access_ports)
+            principal = endpoint.authenticator.recall(whole.scope, headers, self._ports.access_ports)
             if principal is None:
                 return False
         request_id = endpoint.request_ids.of(headers.get_bytes(b"x-request-id"))
-        if not answers.begin(OrdinaryRequest(whole, run, headers, principal, request_id)):
-            return False
-        endpoint.metrics.open.inc()
-        return True
+        request = OrdinaryRequest(whole, run, headers.get_bytes(b"origin"), principal, request_id)
+        begun = answers.begin(request, headers)
+        if begun:
+            endpoint.metrics.open.inc()
+        return begun

@@ -6,6 +6,7 @@ import logging
 from time import perf_counter
 
 from tusd_py.protocol.errors import TusError
+from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.outcomes import Terminated
 from tusd_py.protocol.parsing import Parser
 from tusd_py.protocol.requests import Head
@@ -32,15 +33,15 @@ class DirectChangeAnswers:
         self._changes = changes
         self._prefix_length = len(collection) - 1
 
-    def begin(self, request: OrdinaryRequest) -> bool:
+    def begin(self, request: OrdinaryRequest, headers: Headers) -> bool:
         """Begin to answer a request with one of ``METHODS``; return whether that was possible."""
-        scope, headers = request.whole.scope, request.headers
-        method = scope["method"]
+        whole = request.whole
+        method = whole.method
         change = self._parser.parse_plain_change(
-            Head(method=method, path=scope["path"][self._prefix_length :], headers=headers)
+            Head(method=method, path=whole.path[self._prefix_length :], headers=headers)
         )
         # HEAD changes nothing, so the log names no client.
-        client = "" if method == "HEAD" else self._endpoint.client_addresses.key(scope, headers)
+        client = "" if method == "HEAD" else self._endpoint.client_addresses.of_peer(whole.client_host, headers)
         if change is None or not (client or method == "HEAD"):
             return False
         answer = _ChangeAnswer(self._endpoint, request)
@@ -67,7 +68,7 @@ class _ChangeAnswer:
             if not request.whole.disconnected or request.pieces:
                 request.leave_to_task()
             return
-        method = request.whole.scope["method"]
+        method = request.whole.method
         formatter = self._endpoint.protocols.tus.formatter
         error: TusError | None = None
         try:

@@ -20,7 +20,7 @@ from tusd_py.model.hooks import Hook
 from tusd_py.model.jobs import JobState
 from tusd_py.uploads.processing.move import record_move
 from tusd_py.uploads.stop import stop
-from tusd_py.wiring import make_deliverer, parse_post_response, webhook_endpoints
+from tusd_py.wiring.hooks import make_deliverer, parse_post_response, webhook_endpoints
 
 from ..actor import GiveUp, JobContext, Retry
 from ..hook_counter import HookCounter

@@ -91,7 +91,7 @@ def change(module: ModuleType) -> None:
     if module.__name__ == name:
         when, number, marker = rest.split(" ", 2)
         aim(module, path, when, int(number), marker)
-    if CLOCK and module.__name__ == "tusd_py.wiring":
+    if CLOCK and module.__name__ == "tusd_py.wiring.clock":
         module.datetime = ShiftedDatetime  # type: ignore[attr-defined]
 
 

@@ -86,6 +86,32 @@ async def test_algorithm_confusion(rules: JwtRules) -> None:
     await refused(OURS.token(), replace(RULES, algorithms=("HS256", "ES256")))
 
 
+async def test_algorithm_that_the_settings_do_not_name() -> None:
+    """A genuine token is refused, although the key could have made it."""
+    secret = SECRET * 2
+    keys, text = StaticKey(secret_key(secret)), token(key=secret, algorithm="HS512")
+    assert (
+        await verifier(replace(RULES, algorithms=("HS256", "HS512")), keys).verify(text.encode())
+    ).subject == "alice"
+    assert await refused(text, keys=keys) == "the algorithm of the token is not allowed"
+
+
+async def test_long_token_is_refused_unread() -> None:
+    """A token above 8192 bytes is refused, also with a genuine signature."""
+    assert await refused(token(text="x" * TOKEN_BYTES_MAX)) == "the token is too long"
+
+
+async def test_algorithm_that_the_publisher_of_the_key_does_not_name() -> None:
+    """A key that is published for RS256 verifies no RS512, although the settings allow both."""
+    signer = Signer("rsa", "RS256")
+    published = {**signer.jwk, "alg": "RS256"}
+    keys = JwksCache(lambda: _document(json.dumps({"keys": [published]}).encode()), lambda: 0.0)
+    rules = replace(PUBLIC, algorithms=("RS256", "RS512"))
+    assert (await verifier(rules, keys).verify(signer.token().encode())).subject == "alice"
+    signer.algorithm = "RS512"
+    assert await refused(signer.token(), rules, keys) == "no key for this token is known"
+
+
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "", None, 5, ["HS256"], {"a": 1}])
 async def test_no_algorithm(algorithm: object) -> None:
     """An unsigned token is refused, however it spells that."""

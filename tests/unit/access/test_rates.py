@@ -9,7 +9,7 @@ import pytest
 from tests.support.harness import CALLER, NO_RATES, UploadsHarness
 from tusd_py.access.local_counter import LocalCounter
 from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate
-from tusd_py.contracts.rates import RateCounter
+from tusd_py.contracts.rate_counter import RateCounter
 from tusd_py.model.rates import Rate
 from tusd_py.model.upload import Kind
 from tusd_py.protocol.access_errors import TooManyCreations, TooManyLogins

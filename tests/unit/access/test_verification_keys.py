@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import jwt
 import pytest
 
 from tests.support.tokens import Signer, key_set
@@ -11,6 +12,8 @@ from tusd_py.access.errors import KeyInvalid
 from tusd_py.access.verification_keys import parse_jwks, public_key, secret_key
 
 EC, RSA = Signer("ec"), Signer("rsa", "RS256")
+#: A private key that its owner has published by mistake: every client could sign with it.
+PRIVATE = {**json.loads(jwt.get_algorithm_by_name("ES256").to_jwk(EC.private)), "kid": "private"}
 
 
 def test_keys_allow_their_own_algorithms_only() -> None:
@@ -38,7 +41,7 @@ def test_usable_keys_of_a_set() -> None:
     others = [
         {"kty": "oct", "k": "c2VjcmV0", "kid": "oct"},
         {**EC.jwk, "kid": "enc", "use": "enc"},
-        {**EC.jwk, "kid": "private", "d": "AA"},
+        PRIVATE,
         {**EC.jwk, "kid": "mixed", "alg": "HS256"},
         {"kty": "EC", "crv": "P-256", "x": 5, "y": [], "kid": "broken"},
         {"kty": "RSA", "n": "", "e": "", "kid": "empty"},

@@ -17,7 +17,7 @@ from tests.support.command import run
 from tests.support.redis import running_redis
 from tests.support.server import start_server
 from tests.support.tokens import SECRET
-from tusd_py.commands.checks import as_text
+from tusd_py.commands.toml_text import as_text
 from tusd_py.settings import load
 from tusd_py.validation import libmagic
 

@@ -23,8 +23,11 @@ def test_show_set_and_default(tmp_path: Path) -> None:
     set_one = run("quota", "set", "user:alice", "--bytes-per-day", "5GB", *data, QUOTAS__ENABLED="true")
     assert set_one.stdout.splitlines() == [
         "user:alice  bytes_per_day     limit 5GB",
-        "user:alice  bytes_per_month   limit 100GB",
+        "user:alice  all other quotas follow its credentials and the settings",
     ]
+    changed = {"QUOTAS__ENABLED": "true", "QUOTAS__BYTES_PER_MONTH": "1TB"}
+    shown = run("quota", "show", "user:alice", *data, **changed).stdout.splitlines()
+    assert [line.partition("limit ")[2] for line in shown] == ["5GB  (set for this subject)", "1TB"]
     assert run("quota", "set", "user:alice", "--bytes-per-month", "none", *data, QUOTAS__ENABLED="true").exit_code == 0
     assert limits() == [5 * 1000**3, None]
     more = {"QUOTAS__ENABLED": "true", "QUOTAS__UPLOADS_AT_ONCE": "3"}
@@ -35,12 +38,19 @@ def test_show_set_and_default(tmp_path: Path) -> None:
         "user:alice  bytes_per_month   limit none",
         "user:alice  files_per_day     limit 7",
         "user:alice  bytes_stored      limit 1GB",
+        "user:alice  uploads_at_once   limit none",
+        "user:alice  all other quotas follow its credentials and the settings",
     ]
     shown = run("quota", "show", "user:alice", *data, **more).stdout.splitlines()
-    assert shown[0] == "bytes_per_day     used 0 bytes  reserved 0 bytes  limit 5GB"
-    assert shown[2] == "files_per_day     used 0  reserved 0  limit 7"
-    assert limits() == [5 * 1000**3, None, 7, 1000**3]
-    assert run("quota", "set", "user:alice", "--default", *data).exit_code == 0
+    assert shown[0] == "bytes_per_day     used 0 bytes  reserved 0 bytes  limit 5GB  (set for this subject)"
+    assert shown[2] == "files_per_day     used 0  reserved 0  limit 7  (set for this subject)"
+    assert limits() == [5 * 1000**3, None, 7, 1000**3, None]
+    reset = run("quota", "set", "user:alice", "--files-per-day", "default", "--bytes-per-day", "default", *data, **more)
+    assert "bytes_per_day" not in reset.stdout and "files_per_day" not in reset.stdout
+    assert limits() == [10 * 1000**3, None, 1000**3, None]
+    removed = run("quota", "set", "user:alice", "--default", *data)
+    assert removed.stdout == "user:alice  all quotas follow its credentials and the settings\n"
+    assert "quotas are off" in removed.output
     assert limits() == [10 * 1000**3, 100 * 1000**3]
 
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.support.command import run
-from tusd_py.databases import open_records
 from tusd_py.model.upload import Status, Upload
 from tusd_py.settings import Settings, StorageSettings
+from tusd_py.wiring.databases import open_records
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

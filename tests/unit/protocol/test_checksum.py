@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest, parse_checksum
+from tests.support.client_headers import checksum_header
+from tusd_py.protocol.checksum import ALGORITHMS, Checksum, new_digest, parse_checksum
 from tusd_py.protocol.errors import InvalidChecksum, UnsupportedAlgorithm
 
 #: Of the bytes "hello", by other programs (sha1sum and its like, zlib's crc32).
@@ -32,7 +33,7 @@ def test_digests(algorithm: str) -> None:
     digest.update(b"llo")
     assert digest.digest().hex() == HELLO[algorithm]
     checksum = Checksum(algorithm, bytes.fromhex(HELLO[algorithm]))
-    assert parse_checksum(format_checksum(checksum)) == checksum
+    assert parse_checksum(checksum_header(checksum)) == checksum
 
 
 @pytest.mark.parametrize("header", ["", "sha1", " ", "SHA1 YQ==", "é YQ==", "sha1 YQ==", "sha1 !", "crc32  NhCmhg=="])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tusd_py.model.upload import Kind
-from tusd_py.protocol.concat import CollectionUrl, Concat, format_concat, parse_concat, without_credentials
+from tusd_py.protocol.concat import CollectionUrl, Concat, parse_concat
 from tusd_py.protocol.concat_errors import InvalidParts, TooManyParts
 from tusd_py.protocol.errors import InvalidConcat
 
@@ -105,19 +105,3 @@ def test_too_many_parts_413() -> None:
     assert len(parse_concat("final;a b", HERE, 2).parts) == 2
     with pytest.raises(TooManyParts, match="at most 2 partial"):
         parse_concat("final;a b ://", HERE, 2)
-
-
-def test_format_concat() -> None:
-    """A regular upload has no header."""
-    assert format_concat(Kind.PARTIAL) == "partial"
-    assert format_concat(Kind.FINAL, ["/files/a", "/files/b"]) == "final;/files/a /files/b"
-    assert format_concat(Kind.REGULAR) is None
-
-
-def test_recorded_header_has_no_credentials() -> None:
-    """User names, passwords, queries and fragments of part URLs are left out; everything else stays as it was sent."""
-    sent = "final; http://u:p@h.test:80/files/a?sign=1&x=//y@z https://t@h.test/files/b#f /files/c@d //e@h.test/files/f"
-    kept = "final; http://h.test:80/files/a https://h.test/files/b /files/c@d //h.test/files/f"
-    assert without_credentials(sent) == kept
-    for header in ("partial", "final;a b", "final; http://h.test/files/a%3Fb c@d"):
-        assert without_credentials(header) == header

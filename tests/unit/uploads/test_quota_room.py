@@ -13,7 +13,7 @@ from tests.support.harness import CALLER, FakeBody, UploadsHarness
 from tests.support.waiting import eventually
 from tusd_py.access.quota import QuotaPolicy
 from tusd_py.model.caller import Caller
-from tusd_py.model.quota import Quota, QuotaLimits, QuotaPeriods, QuotaUsage
+from tusd_py.model.quota import Quota, QuotaLimits, QuotaPeriods, QuotaUsage, SubjectLimits
 from tusd_py.model.upload import Upload
 from tusd_py.protocol.access_errors import QuotaReached
 from tusd_py.protocol.checksum import Checksum
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.anyio
 class Ledger:
     """A ledger in which every subject has used 60 bytes of each quota of bytes, and has no limits of its own."""
 
-    async def find_limits(self, subject: str) -> QuotaLimits | None:
+    async def find_limits(self, subject: str) -> SubjectLimits:
         assert subject == "user:alice"
-        return None
+        return {}
 
     async def usage(self, subject: str, periods: QuotaPeriods) -> list[QuotaUsage]:
         return [QuotaUsage(quota=quota, period=periods.of(quota), used=60, reserved=0) for quota in Quota]

@@ -17,6 +17,7 @@ from tusd_py.records.sql.records import SqlRecords
 from tusd_py.service import Service
 from tusd_py.settings import Settings
 from tusd_py.uploads.create_directly import concerned_parts, direct_creations
+from tusd_py.web.direct_creations import RepeatedCreations
 
 pytestmark = pytest.mark.anyio
 
@@ -64,15 +65,70 @@ async def test_same_response_as_by_a_task(tmp_path: Path, headers: Headers, body
         await ordinary.by_task(app)
         assert (201, []) == (direct.status, direct.ran)
         assert 201 == ordinary.status
-        assert without_ids(ordinary.headers) == without_ids(direct.headers)
-        urls = {dict(each.headers)[b"location"].rpartition(b"/")[0] for each in (direct, ordinary)}
+        assert without_ids(ordinary.response_headers) == without_ids(direct.response_headers)
+        urls = {dict(each.response_headers)[b"location"].rpartition(b"/")[0] for each in (direct, ordinary)}
         # A browser resolves a path itself.
         assert {b"/files" if (b"origin", b"https://example.com") in headers else b"http://127.0.0.1:8080/files"} == urls
         inspected = Whole(
-            TUS, path="/files/" + dict(direct.headers)[b"location"].decode().rpartition("/")[2], method="HEAD"
+            TUS, path="/files/" + dict(direct.response_headers)[b"location"].decode().rpartition("/")[2], method="HEAD"
         )
         await inspected.by_task(app)
-        assert (b"upload-offset", b"%d" % len(body)) in inspected.headers
+        assert (b"upload-offset", b"%d" % len(body)) in inspected.response_headers
+
+
+def begin_repeated(repeated: Any, whole: Whole, values: list[str]) -> bool:
+    is_begun: bool = repeated.begin(whole, whole.run, values)
+    return is_begun
+
+
+@pytest.mark.parametrize(
+    ("headers", "values"),
+    [
+        ((TUS, LENGTH, METADATA), ["7", "filename Yg==,filetype YQ=="]),
+        ((TUS, LENGTH, METADATA, (b"origin", b"https://example.com")), ["7", "filename"]),
+        ((TUS, LENGTH, METADATA, (b"x-request-id", b"mine")), ["7", "filename Yg==", "other"]),
+        ((TUS, LENGTH, METADATA, (b"x-request-id", b"mine")), ["7", "filename Yg==", "not valid"]),
+    ],
+)
+async def test_repeated_creation_is_as_any_other(tmp_path: Path, headers: Headers, values: list[str]) -> None:
+    """A creation whose head is like that of an earlier one has the same record and the same response as by a task."""
+    async with served(tmp_path) as app:
+        first = Whole(*headers)
+        repeated: Any = app.begin_directly(first, first.run)  # type: ignore[attr-defined]  # set for our HTTP server
+        assert isinstance(repeated, RepeatedCreations)
+        await first.answered.wait()
+        replaced = dict(zip(repeated.names, map(str.encode, values), strict=True))
+        like = [(name, replaced.get(name, value)) for name, value in headers]
+        direct, ordinary = Whole(*like), Whole(*like)
+        assert begin_repeated(repeated, direct, values)
+        await direct.answered.wait()
+        await ordinary.by_task(app)
+        assert (201, []) == (direct.status, direct.ran)
+        assert without_ids(ordinary.response_headers) == without_ids(direct.response_headers)
+        ids = [dict(each.response_headers)[b"x-request-id"] for each in (direct, ordinary)]
+        assert (ids[0] == ids[1]) == (b"other" in ids)
+        inspected = []
+        for each in (direct, ordinary):
+            path = "/files/" + dict(each.response_headers)[b"location"].decode().rpartition("/")[2]
+            inspected.append(Whole(TUS, path=path, method="HEAD"))
+            await inspected[-1].by_task(app)
+        assert without_ids(inspected[0].response_headers) == without_ids(inspected[1].response_headers)
+        assert (b"upload-length", b"7") in inspected[0].response_headers
+
+
+@pytest.mark.parametrize(
+    "values", [["-1", "filename"], ["0", "filename"], ["1", "a b c"], ["1", "name " + "YQ==" * 3000], ["1", "a,a"]]
+)
+async def test_other_repeated_creations_are_left_to_the_endpoint(tmp_path: Path, values: list[str]) -> None:
+    """Invalid and empty values are not begun, nor anything after the server has closed its backends."""
+    async with served(tmp_path) as app:
+        first = Whole(TUS, LENGTH, METADATA)
+        repeated: Any = app.begin_directly(first, first.run)  # type: ignore[attr-defined]  # set for our HTTP server
+        assert isinstance(repeated, RepeatedCreations)
+        await first.answered.wait()
+        whole = Whole(TUS, LENGTH, METADATA)
+        assert not begin_repeated(repeated, whole, values)
+    assert not begin_repeated(repeated, whole, ["1", "filename"])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +180,7 @@ async def test_response_that_cannot_be_sent_at_once(tmp_path: Path) -> None:
         (application,) = whole.ran
         await whole.by_task(application)
         assert 201 == whole.status
-        assert dict(whole.headers)[b"location"].startswith(b"http://127.0.0.1:8080/files/")
+        assert dict(whole.response_headers)[b"location"].startswith(b"http://127.0.0.1:8080/files/")
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
@@ -191,7 +247,7 @@ async def answered(app: Any, whole: Whole) -> Whole:
 
 
 def path_of(whole: Whole) -> str:
-    return "/files/" + dict(whole.headers)[b"location"].decode().rpartition("/")[2]
+    return "/files/" + dict(whole.response_headers)[b"location"].decode().rpartition("/")[2]
 
 
 async def test_token_that_was_seen_before_is_direct(tmp_path: Path) -> None:
@@ -204,7 +260,7 @@ async def test_token_that_was_seen_before_is_direct(tmp_path: Path) -> None:
         assert begin(app, second)
         await second.answered.wait()
         assert (201, []) == (second.status, second.ran)
-        assert without_ids(first.headers) == without_ids(second.headers)
+        assert without_ids(first.response_headers) == without_ids(second.response_headers)
         for whole in (first, second):
             inspected = Whole(TUS, ada, path=path_of(whole), method="HEAD")
             assert begin(app, inspected)
@@ -274,11 +330,11 @@ async def test_foreign_and_unknown_uploads_are_indistinguishable_404(tmp_path: P
             await whole.answered.wait()
             assert [None] == whole.ran
             await whole.by_task(app)
-            refused.append((whole.status, without_ids(whole.headers)))
+            refused.append((whole.status, without_ids(whole.response_headers)))
         assert refused[0] == refused[1]
         assert 404 == refused[0][0]
         inspected = await answered(app, Whole(TUS, ada, path=path, method="HEAD"))
-        assert (200, b"0") == (inspected.status, dict(inspected.headers)[b"upload-offset"])
+        assert (200, b"0") == (inspected.status, dict(inspected.response_headers)[b"upload-offset"])
 
 
 async def test_quota_that_is_used_up_413(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ async def created(app: Starlette, length: int = 5) -> str:
     """The path of a new upload."""
     whole = Whole(TUS, (b"upload-length", b"%d" % length))
     await whole.by_task(app)
-    return "/files/" + dict(whole.headers)[b"location"].decode().rpartition("/")[2]
+    return "/files/" + dict(whole.response_headers)[b"location"].decode().rpartition("/")[2]
 
 
 def without_ids(headers: Headers) -> Headers:
@@ -64,7 +64,9 @@ async def test_same_response_as_by_a_task(
             assert (status, []) == (whole.status, whole.ran)
             inspected = Whole(TUS, path=path, method="HEAD")
             await inspected.by_task(app)
-            states.append((without_ids(whole.headers), inspected.status, without_ids(inspected.headers)))
+            states.append(
+                (without_ids(whole.response_headers), inspected.status, without_ids(inspected.response_headers))
+            )
         assert states[0] == states[1]
 
 
@@ -129,7 +131,7 @@ async def test_response_that_cannot_be_sent_at_once(tmp_path: Path) -> None:
         await whole.answered.wait()
         (application,) = whole.ran
         await whole.by_task(application)
-        assert (204, b"3") == (whole.status, dict(whole.headers)[b"upload-offset"])
+        assert (204, b"3") == (whole.status, dict(whole.response_headers)[b"upload-offset"])
 
 
 async def test_failed_deletion_is_answered_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,4 +185,4 @@ async def test_stop_waits_for_changes(tmp_path: Path) -> None:
     async with served(tmp_path) as app:
         inspected = Whole(TUS, path=path, method="HEAD")
         await inspected.by_task(app)
-        assert b"3" == dict(inspected.headers)[b"upload-offset"]
+        assert b"3" == dict(inspected.response_headers)[b"upload-offset"]

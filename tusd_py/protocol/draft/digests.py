@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from tusd_py.protocol.checksum import Checksum, new_digest
-from tusd_py.protocol.draft.structured_fields import format_dictionary, parse_dictionary
+from tusd_py.protocol.draft.structured_fields import parse_dictionary
 from tusd_py.protocol.errors import InvalidChecksum
 
 #: RFC 9530, 7.2: the registered names, strongest first, with this server's names for the same algorithms.
@@ -30,9 +30,3 @@ def parse_digest(name: str, header: str | None) -> Checksum | None:
                 raise InvalidChecksum(name, f"{size} bytes after {key}")
             return Checksum(algorithm, value)
     return None
-
-
-def format_digest(checksum: Checksum) -> str:
-    """``checksum`` as a digest field; its algorithm must be one that RFC 9530 registers."""
-    (key,) = (key for key, algorithm in ALGORITHMS.items() if algorithm == checksum.algorithm)
-    return format_dictionary({key: checksum.digest})

@@ -12,10 +12,9 @@ from sqlalchemy import Dialect, bindparam, delete, select, update
 from tusd_py.model.audit import AuditEntry
 from tusd_py.model.jobs import ClosedEndpoint
 from tusd_py.records.sql.dialect import compile_text, insert_or_ignore
-from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.tables import RecordsTable, from_microseconds, to_microseconds
-from tusd_py.records.sql.transactions import Query, WriteResult
+from tusd_py.records.sql.transactions import Query, SingleStatement
 
 _endpoints = RecordsTable.metadata.tables["endpoint_state"]
 _CLOSED, _FAILING = "closed", "failing"
@@ -68,21 +67,21 @@ class SqlEndpointStates:
         return await self._read(Query(self._sql.list_all, {"state": _CLOSED}, _to_endpoint))
 
     async def close_endpoint(self, name: str, reason: str, now: datetime) -> bool:
-        return (await self._write(EndpointChange(self._sql.close, _row(name, _CLOSED, reason, now)))).count > 0
+        return (await self._write(SingleStatement(self._sql.close, _row(name, _CLOSED, reason, now)))).count > 0
 
     async def report_failure(self, name: str, reason: str, now: datetime) -> None:
         values: dict[str, object] = {"name": name, "state": _FAILING, "new_reason": reason}
-        if (await self._write(EndpointChange(self._sql.set_reason, values))).count == 0:
-            await self._write(EndpointChange(self._sql.close, _row(name, _FAILING, reason, now)))
+        if (await self._write(SingleStatement(self._sql.set_reason, values))).count == 0:
+            await self._write(SingleStatement(self._sql.close, _row(name, _FAILING, reason, now)))
 
     async def clear_failure(self, name: str) -> None:
-        await self._write(EndpointChange(self._sql.open, {"name": name, "state": _FAILING}))
+        await self._write(SingleStatement(self._sql.open, {"name": name, "state": _FAILING}))
 
     async def find_failure(self, name: str) -> ClosedEndpoint | None:
         return await self._find(name, _FAILING)
 
     async def open_endpoint(self, name: str, audit: Sequence[AuditEntry] = ()) -> bool:
-        change = EndpointChange(self._sql.open, {"name": name, "state": _CLOSED})
+        change = SingleStatement(self._sql.open, {"name": name, "state": _CLOSED})
         return (await self._write_audited(change, audit)).count > 0
 
     async def _find(self, name: str, state: str) -> ClosedEndpoint | None:
@@ -98,15 +97,3 @@ def _row(name: str, state: str, reason: str, now: datetime) -> dict[str, object]
 
 def _to_endpoint(row: Sequence[Any]) -> ClosedEndpoint:
     return ClosedEndpoint(name=row[0], reason=row[1], since=from_microseconds(row[2]))
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointChange:
-    """Close or open an endpoint."""
-
-    statement: str
-    values: dict[str, object]
-    durable: bool = True
-
-    def apply(self, connection: DatabaseConnection) -> WriteResult:
-        return WriteResult(count=connection.execute(self.statement, self.values).rowcount)

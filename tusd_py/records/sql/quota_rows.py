@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tusd_py.contracts.records import QuotaExhausted
-from tusd_py.model.quota import ExhaustedQuota, Quota, QuotaAmounts, QuotaCharge, QuotaLimits, QuotaPeriods
+from tusd_py.model.quota import (
+    ExhaustedQuota,
+    Quota,
+    QuotaAmounts,
+    QuotaCharge,
+    QuotaLimits,
+    QuotaPeriods,
+    SubjectLimits,
+)
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.quota_statements import QuotaStatements
 from tusd_py.records.sql.tables import to_microseconds
@@ -67,7 +76,7 @@ class _Account:
 
     __slots__ = ("_limits", "_rules", "counters", "limits")
 
-    def __init__(self, counters: Sequence[_Counter], limits: QuotaLimits | None) -> None:
+    def __init__(self, counters: Sequence[_Counter], limits: SubjectLimits) -> None:
         self.counters = counters  # of the day, of the month, and of what exists now
         self.limits = limits
         self._limits: QuotaLimits | None = None  # for which ``_rules`` are
@@ -75,10 +84,9 @@ class _Account:
 
     def exhausted(self, growth: Sequence[int], limits: QuotaLimits) -> ExhaustedQuota | None:
         """The quota that an upload with this ``growth`` would exceed."""
-        limits = self.limits or limits
         if limits is not self._limits:
             # Most charges of a transaction have the same limits, and few of the quotas have one.
-            self._limits, self._rules = limits, self._rules_of(limits)
+            self._limits, self._rules = limits, self._rules_of(limits.replaced(self.limits))
         for quota, used, number, amount, limit in self._rules:
             if growth[amount] > 0 and used[number] + growth[amount] > limit:
                 return ExhaustedQuota(quota, limit, used[number])
@@ -185,18 +193,18 @@ class QuotaBatch:
     def _read(self, connection: DatabaseConnection, subject: str, periods: QuotaPeriods) -> _Account:
         if subject not in self._locked:
             # Two servers must not both take the last bytes.
-            connection.lock_keys([f"quota {subject}"])
+            connection.lock_keys([quota_key(subject)])
             self._locked.add(subject)
         day, month, now = periods
         found: dict[str, Sequence[int]] = {}
-        limits = None
+        limits: SubjectLimits = {}
         values = {"subject": subject, "day": day, "month": month, "now": now}
         # In one statement, because it belongs to every creation.
         for period, *numbers in connection.execute(self._sql.used_and_limits, values):
             if period:
                 found[period] = numbers
             else:
-                limits = QuotaLimits(*numbers)
+                limits = to_subject_limits(numbers)
         counters = [self.counter(subject, period) for period in periods]
         for period, counter in zip(periods, counters, strict=True):
             if not counter.is_read and period in found:
@@ -320,6 +328,23 @@ class QuotaRows:
             "taken_by": "",
             "own_limits": "" if charge.own_limits is None else _to_json(charge.own_limits),
         }
+
+
+def quota_key(subject: str) -> str:
+    """The key under which the counters and limits of ``subject`` are locked."""
+    return f"quota {subject}"
+
+
+def to_subject_limits(row: Sequence[Any]) -> SubjectLimits:
+    """The limits in a row of ``QuotaStatements.find_limits``."""
+    *limits, names = row
+    chosen = [*Quota] if names is None else names.split()
+    return {quota: limit for quota, limit in zip(Quota, limits, strict=True) if quota in chosen}
+
+
+def limits_row(limits: SubjectLimits) -> dict[str, object]:
+    """The columns of a row of ``quota_limits`` with these limits."""
+    return {**QuotaLimits().replaced(limits)._asdict(), "set_quotas": " ".join(limits)}
 
 
 def _without_parts(amounts: QuotaAmounts, parts: Sequence[int]) -> QuotaAmounts:

@@ -36,7 +36,7 @@ _TRUE: ColumnElement[bool] = literal_column("true")
 _ZERO: ColumnElement[int] = literal_column("0")
 _ONE: ColumnElement[int] = literal_column("1")
 _NONE: ColumnElement[str] = literal_column("''")
-_LIMITS = [_limits.c[quota.value] for quota in Quota]
+_LIMITS = [*(_limits.c[quota.value] for quota in Quota), _limits.c.set_quotas]
 
 
 def _total(column: ColumnElement[int]) -> ColumnElement[int]:
@@ -58,11 +58,11 @@ class QuotaStatements:
     store_with_final: str  # final_id, more_stored, deletes_rejected
     counters: str  # subject, day, month, now
     used_and_limits: (
-        str  # subject, day, month, now: rows of a period, its bytes and files, and one of '' and the limits
+        str  # subject, day, month, now: rows of a period, its bytes and files, and one of '' and as of find_limits
     )
     count: str  # subject, period, bytes, files
-    find_limits: str  # subject
-    set_limits: str  # subject, and the limits by their names
+    find_limits: str  # subject: the limits, and the names of the quotas that have one
+    set_limits: str  # subject, and the same by their names
     remove_limits: str  # subject
     remove_charges: str  # subject
     remove_counters: str  # subject
@@ -140,7 +140,7 @@ def _of_subjects(dialect: Dialect) -> dict[str, str]:
         _counters.c.subject == subject, _counters.c.period.in_([day, month, bindparam("now")])
     )
     # As many columns as a row of limits has.
-    used = counters.add_columns(*([_ZERO] * (len(_LIMITS) - 2)))
+    used = counters.add_columns(*([_ZERO] * (len(Quota) - 2)), _NONE)
     statements = {
         "counters": counters,
         "reserved": select(_total(today), _total(_charges.c.bytes)).where(*is_reserved),

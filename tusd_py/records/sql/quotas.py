@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from tusd_py.model.audit import AuditEntry
-from tusd_py.model.quota import NOW, Quota, QuotaDrift, QuotaLimits, QuotaPeriods, QuotaUsage
+from tusd_py.model.quota import NOW, Quota, QuotaDrift, QuotaPeriods, QuotaUsage, SubjectLimits
 from tusd_py.records.sql.driver import DatabaseConnection
+from tusd_py.records.sql.quota_rows import limits_row, quota_key, to_subject_limits
 from tusd_py.records.sql.quota_statements import QuotaStatements
 from tusd_py.records.sql.runner import TransactionRunner
 from tusd_py.records.sql.transactions import Query, SnapshotQuery, WriteResult
@@ -40,12 +40,16 @@ class SqlQuotaLedger:
             for quota in Quota
         ]
 
-    async def find_limits(self, subject: str) -> QuotaLimits | None:
-        found: list[QuotaLimits] = await self._read(Query(self._sql.find_limits, {"subject": subject}, _to_limits))
-        return found[0] if found else None
+    async def find_limits(self, subject: str) -> SubjectLimits:
+        found: list[SubjectLimits] = await self._read(
+            Query(self._sql.find_limits, {"subject": subject}, to_subject_limits)
+        )
+        return found[0] if found else {}
 
-    async def set_limits(self, subject: str, limits: QuotaLimits | None, audit: Sequence[AuditEntry] = ()) -> None:
-        await self._write_audited(SetQuotaLimits(self._sql, subject, limits), audit)
+    async def change_limits(
+        self, subject: str, limits: SubjectLimits, removed: Collection[Quota] = (), audit: Sequence[AuditEntry] = ()
+    ) -> None:
+        await self._write_audited(ChangeLimits(self._sql, subject, limits, removed), audit)
 
     async def forget(self, subject: str) -> None:
         await self._write(ForgetSubject(self._sql, subject))
@@ -67,23 +71,26 @@ class SqlQuotaLedger:
         await self._write(PruneCharges(self._sql, before_month))
 
 
-def _to_limits(row: Sequence[Any]) -> QuotaLimits:
-    return QuotaLimits(*row)
-
-
 @dataclass(frozen=True, slots=True)
-class SetQuotaLimits:
-    """Set or remove the limits of one subject."""
+class ChangeLimits:
+    """Set and remove limits of one subject."""
 
     sql: QuotaStatements
     subject: str
-    limits: QuotaLimits | None
+    limits: SubjectLimits
+    removed: Collection[Quota]
     durable: bool = True
 
     def apply(self, connection: DatabaseConnection) -> WriteResult:
-        connection.execute(self.sql.remove_limits, {"subject": self.subject})
-        if self.limits is not None:
-            connection.execute(self.sql.set_limits, {"subject": self.subject, **self.limits._asdict()})
+        # Of two changes of different quotas at once, both last.
+        connection.lock_keys([quota_key(self.subject)])
+        subject: dict[str, object] = {"subject": self.subject}
+        found = connection.execute(self.sql.find_limits, subject).fetchone()
+        limits = {**({} if found is None else to_subject_limits(found)), **self.limits}
+        kept = {quota: limit for quota, limit in limits.items() if quota not in self.removed}
+        connection.execute(self.sql.remove_limits, subject)
+        if kept:
+            connection.execute(self.sql.set_limits, {**subject, **limits_row(kept)})
         return WriteResult()
 
 

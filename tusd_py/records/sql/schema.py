@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tusd_py.records.sql import new_database
 from tusd_py.records.sql.driver import open_driver
 from tusd_py.records.sql.sqlite import DatabaseUrl
 
@@ -18,12 +19,20 @@ def bring_up_to_date(url: DatabaseUrl) -> list[str]:
 
     Blocks. Raises ``RecordsUnavailable``, also for a database that a newer version of the program has written.
     """
+    steps = bring_up_to_date_at_once(url)
+    if steps is None:
+        # Alembic costs 12 MiB of memory and a third of the start-up time, and is needed once per release.
+        from tusd_py.records.sql.migrate import migrate
+
+        steps = migrate(url)
+    return steps
+
+
+def bring_up_to_date_at_once(url: DatabaseUrl) -> list[str] | None:
+    """As ``bring_up_to_date``, for a database that is new or current; ``None`` if it needs migrations."""
     if is_current(url):
         return []
-    # Alembic costs 12 MiB of memory and a third of the start-up time, and is needed once per release.
-    from tusd_py.records.sql.migrate import migrate
-
-    return migrate(url)
+    return new_database.create(url, newest_revision()) or None
 
 
 def pending(url: DatabaseUrl) -> list[str]:

@@ -49,6 +49,13 @@ class SqliteDriver:
     def exists(self) -> bool:
         return Path(self._path).exists()
 
+    def has_content(self) -> bool:
+        """Whether the file exists and is not empty."""
+        try:
+            return Path(self._path).stat().st_size > 0
+        except OSError:
+            return False
+
     def read_revision(self) -> SchemaRevision | None:
         if not self.exists():
             return None
@@ -71,6 +78,25 @@ class SqliteDriver:
         except sqlite3.Error as error:
             raise unavailable(error) from error
 
+    def create_schema(self, statements: Sequence[str]) -> bool:
+        """Run ``statements`` in one transaction, unless there are tables already. Return whether they were run.
+
+        Raises ``RecordsUnavailable``.
+        """
+        self._create_private()
+        try:
+            with closing(_connect(self._engine)) as driver:
+                _prepare_for_migration(driver)
+                driver.execute("BEGIN IMMEDIATE")
+                if driver.execute("SELECT 1 FROM sqlite_master").fetchone() is not None:
+                    return False
+                for statement in statements:
+                    driver.execute(statement)
+                driver.execute("COMMIT")
+                return True
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
     def _create_private(self) -> None:
         """Create the file if it is missing: SQLite itself would create it with the mode of the umask.
 
@@ -82,10 +108,7 @@ class SqliteDriver:
     def prepare_for_migration(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        _switch_to_wal(driver)
-        # Rebuilding a table drops it first, which would delete the rows that refer to it.
-        driver.execute("PRAGMA foreign_keys=OFF")
-        driver.execute("PRAGMA synchronous=FULL")
+        _prepare_for_migration(driver)
 
 
 def open_engine(url: DatabaseUrl) -> Engine:
@@ -138,6 +161,13 @@ def _configure(connection: sqlite3.Connection, _: object) -> None:
 def _begin(connection: Connection) -> None:
     # IMMEDIATE takes the write lock now: of two transactions that read first and write later, one would fail.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_for_migration(driver: sqlite3.Connection) -> None:
+    _switch_to_wal(driver)
+    # Rebuilding a table drops it first, which would delete the rows that refer to it.
+    driver.execute("PRAGMA foreign_keys=OFF")
+    driver.execute("PRAGMA synchronous=FULL")
 
 
 def _switch_to_wal(driver: sqlite3.Connection) -> None:

@@ -312,7 +312,10 @@ class QuotaCounterRow(RecordsTable, table=True):
 
 
 class QuotaLimitsRow(RecordsTable, table=True):
-    """Limits for one subject, instead of those of the settings and of its credentials."""
+    """Limits for one subject, instead of those of the settings and of its credentials.
+
+    ``set_quotas`` names the quotas for which they are, separated by spaces; null in rows that limit every quota.
+    """
 
     __tablename__ = "quota_limits"
 
@@ -323,3 +326,4 @@ class QuotaLimitsRow(RecordsTable, table=True):
     files_per_month: int | None = Field(sa_type=BigInteger)
     bytes_stored: int | None = Field(sa_type=BigInteger)
     uploads_at_once: int | None = Field(sa_type=BigInteger)
+    set_quotas: str | None = Field(sa_type=Text)

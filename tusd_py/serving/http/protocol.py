@@ -18,7 +18,7 @@ from tusd_py.serving.http.closing import LingeringClose
 from tusd_py.serving.http.cycle import BUFFERED_BYTES_MAX, Cycle
 from tusd_py.serving.http.extension import AsgiExtension
 from tusd_py.serving.http.reading import ReadFlow
-from tusd_py.serving.http.scope import build_scope
+from tusd_py.serving.http.scope import split_target
 from tusd_py.serving.http.sendfile import SendSlots
 from tusd_py.serving.http.splice import PipePool
 from tusd_py.serving.http.starting import StartingProtocol
@@ -63,6 +63,7 @@ class UploadProtocol(StartingProtocol):
         self._refusal: request_head.BadRequest | None = None
         self._closing: LingeringClose
         self._extension = AsgiExtension(self.pipes, self.send_slots, self.resume_after)
+        self.extensions = self._extension.extensions
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -83,6 +84,9 @@ class UploadProtocol(StartingProtocol):
         self.pipeline.clear()
         super().connection_lost(exc)
         self._extension.close()
+        # Its requests refer to it: nothing else refers to them any more, and none waits for the garbage collector.
+        self.cycle = self.answering = None  # type: ignore[assignment]
+        del self._extension
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
@@ -92,9 +96,17 @@ class UploadProtocol(StartingProtocol):
             self._held = self._held[self._held_from :] + data
             self._held_from = 0
         else:
+            # All requests before are answered, and nothing is parsed of one that begins with ``data``. The first one of
+            # a connection is not remembered, as it is often the only one.
+            begins = self._idle_since >= 0
+            if begins and self._known is not None and (cycle := self._recognise(data)) is not None:
+                self._idle_since = -1.0
+                self.cycle = self.answering = self._extension.cycle = cycle
+                self._begin_known(cycle)
+                return
             self._parse(data, 0)
             if self._unstarted is not None:
-                self._start(self._body_left)
+                self._start(self._body_left, data if begins else b"")
 
     def _parse(self, data: bytes, position: int) -> None:
         """Parse ``data`` from ``position`` on, one message at a time, or hold it until its request is in turn."""
@@ -231,26 +243,20 @@ class UploadProtocol(StartingProtocol):
         framing = request_head.check(self.headers, http_version)
         self._body_left, self._is_chunked = framing.length, framing.is_chunked
         self._trailer_bytes = self._quiet_bytes = 0
-        self.scope = build_scope(self, http_version, self._extension.extensions)
+        earlier = self.cycle
+        keep_alive = http_version == "1.1" and parser.should_keep_alive()
+        method = parser.get_method().decode("ascii")
+        target = split_target(self.url)
+        cycle = Cycle(self, method, target, self.headers, http_version, keep_alive=keep_alive)
         if parser.should_upgrade():
             if self._should_upgrade():
+                self.scope = cycle.scope
                 return
             self._is_ignoring_upgrade = True
-        earlier = self.cycle
-        self.cycle = cycle = Cycle(
-            framing.trailers,
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=framing.expects_continue,
-            keep_alive=http_version == "1.1" and parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
+        if framing is not request_head.NO_BODY:
+            cycle.declared = framing.trailers
+            cycle.waiting_for_100_continue = framing.expects_continue
+        self.cycle = cycle
         if earlier is None or earlier.response_complete:
             self.answering = self._extension.cycle = self._unstarted = cycle
         else:
@@ -330,7 +336,8 @@ class UploadProtocol(StartingProtocol):
             self.flow.release()
         else:
             self._keep_alive()
-            self._parse_held()
+            if self._held or self.flow.is_held or self.flow.read_paused:
+                self._parse_held()
 
     def _parse_held(self) -> None:
         """Go on with what the client sent ahead."""
@@ -339,7 +346,7 @@ class UploadProtocol(StartingProtocol):
         if held:
             self._parse(held, self._held_from)
             if self._unstarted is not None:
-                self._start(self._body_left)
+                self._start(self._body_left, b"")
         if not self.flow.is_held and self._refusal is None:
             self.flow.resume_reading()
 

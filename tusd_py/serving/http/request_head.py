@@ -46,7 +46,8 @@ class Framing(NamedTuple):
     trailers: frozenset[bytes] = frozenset()  # the declared names, in lower case
 
 
-_NO_BODY = Framing()
+#: A request without a body.
+NO_BODY = Framing()
 _NO_TRAILERS: frozenset[bytes] = frozenset()
 _NAMES = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"trailer"})
 
@@ -87,7 +88,7 @@ def check(headers: Sequence[tuple[bytes, bytes]], http_version: str) -> Framing:
     if encodings and (encodings > 1 or has_length or http_version != "1.1"):
         raise BadRequest(400, "The length of the request is ambiguous.")
     if not (length or encodings or expects_continue):
-        return _NO_BODY
+        return NO_BODY
     # A body of known length has no trailers.
     trailers = frozenset(declared) if declared and encodings else _NO_TRAILERS
     return Framing(length, encodings > 0, expects_continue, trailers)

@@ -19,6 +19,13 @@ class ResponseDate(list[tuple[bytes, bytes]]):
         super().__init__([(b"date", b"")])
         self._clock = clock
         self._second = -1
+        self._lines = b""
+
+    @property
+    def lines(self) -> bytes:
+        """The headers as lines with their ends."""
+        self._renew()
+        return self._lines
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         self._renew()
@@ -32,4 +39,6 @@ class ResponseDate(list[tuple[bytes, bytes]]):
         second = int(self._clock())
         if second != self._second:
             self._second = second
-            self[0] = (b"date", formatdate(second, usegmt=True).encode("ascii"))
+            date = formatdate(second, usegmt=True).encode("ascii")
+            self[0] = (b"date", date)
+            self._lines = b"date: " + date + b"\r\n"

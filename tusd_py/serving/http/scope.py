@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+#: The target of a request: its decoded path, the path as received and the query.
+Target = tuple[str, bytes, bytes]
 
 
-def build_scope(connection: HttpToolsProtocol, http_version: str, extensions: Mapping[str, object]) -> Any:
-    """Return the scope of the request whose head ``connection`` has just read."""
-    url = connection.url
-    path, raw_path, query = _split_often_used(url) if len(url) <= _OFTEN_USED_BYTES else _split(url)
+class ReceivedHead(Protocol):
+    """The head of a request."""
+
+    method: str
+    target: Target
+    http_version: str
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]: ...
+
+
+def build_scope(connection: Any, head: ReceivedHead) -> Any:
+    """Return the scope of a request with this head, which ``connection`` has read."""
+    path, raw_path, query = head.target
     return {
         "type": "http",
         "asgi": {"version": connection.asgi_version, "spec_version": "2.3"},
-        "http_version": http_version,
+        "http_version": head.http_version,
         "server": connection.server,
         "client": connection.client,
         "scheme": connection.scheme,
-        "method": connection.parser.get_method().decode("ascii"),
+        "method": head.method,
         "root_path": connection.root_path,
         "path": connection.root_path + path,
         "raw_path": connection.root_path.encode("ascii") + raw_path,
         "query_string": query,
-        "headers": connection.headers,
+        "headers": head.headers,
         "state": connection.app_state.copy(),
-        "extensions": extensions,
+        "extensions": connection.extensions,
     }
 
 
-def _split(url: bytes) -> tuple[str, bytes, bytes]:
-    """The decoded path, the path as received and the query of a request's target."""
+def split_target(target: bytes) -> Target:
+    """Raises ``httptools.HttpParserError``, or ``UnicodeError`` if it is not ASCII."""
+    return _split_often_used(target) if len(target) <= _OFTEN_USED_BYTES else _split(target)
+
+
+def _split(url: bytes) -> Target:
     target = httptools.parse_url(url)
     raw_path = target.path or b"/"
     path = raw_path.decode("ascii")

@@ -7,22 +7,36 @@ is on its way then: waiting for it makes the request whole, and one without a ta
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_py.serving.http.cycle import Cycle
+from tusd_py.serving.http.known_head import KnownHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from uvicorn._types import ASGI3Application
 
     #: Answers a request by a task after all, by the given application or the server's.
     Run = Callable[[Cycle, ASGI3Application | None], None]
-    #: Returns whether it has begun to answer the request. If not, and later if it cannot, a task does (``Run``).
-    BeginDirectly = Callable[[Cycle, Run], bool]
+    #: Returns whether it has begun to answer the request, and perhaps how those with a like head begin. If not, and
+    #: later if it cannot, a task answers it (``Run``).
+    BeginDirectly = Callable[[Cycle, Run], "bool | Repetition"]
+
+
+class Repetition(Protocol):
+    """Begins to answer requests without a body whose heads are like that of an earlier one."""
+
+    #: The headers whose values may differ, in lower case.
+    names: Sequence[bytes]
+
+    def begin(self, cycle: Cycle, run: Run, values: Sequence[str]) -> bool:
+        """Begin a request with these values of ``names``; return whether it has begun."""
+        ...
+
 
 #: A body that is not longer is waited for,
 SMALL_BODY_BYTES = 64 * 1024
@@ -39,18 +53,23 @@ class StartingProtocol(HttpToolsProtocol):
         self._unstarted: Cycle | None = None
         self._start_timer: asyncio.TimerHandle | None = None
         self._begin_directly: BeginDirectly | None = getattr(self.app, "begin_directly", None)
+        #: The head of a request that began without a task, and how those begin whose heads are like it.
+        self._known: tuple[KnownHead, Repetition] | None = None
 
-    def _start(self, body_left: int) -> None:
-        """Start the request that was parsed, or wait a moment for the ``body_left`` bytes that it lacks."""
+    def _start(self, body_left: int, data: bytes) -> None:
+        """Start the request that was parsed, or wait a moment for the ``body_left`` bytes that it lacks.
+
+        ``data`` is what was received, if the request begins with it, and else empty.
+        """
         cycle = self._unstarted
         assert cycle is not None
         is_awaited = 0 < body_left <= SMALL_BODY_BYTES and not cycle.waiting_for_100_continue
         if not is_awaited or self._begin_directly is None:
-            self._start_now()
+            self._start_now(data)
         elif self._start_timer is None:
             self._start_timer = self.loop.call_later(WHOLE_SECONDS, self._start_now)
 
-    def _start_now(self) -> None:
+    def _start_now(self, data: bytes = b"") -> None:
         """Start the request, if there is one, with what has arrived of it."""
         cycle, self._unstarted = self._unstarted, None
         if self._start_timer is not None:
@@ -60,8 +79,30 @@ class StartingProtocol(HttpToolsProtocol):
             return
         application = self._application()
         begin = self._begin_directly if cycle.is_whole and application is self.app else None
-        if begin is None or not begin(cycle, self._run):
+        begun = begin is not None and begin(cycle, self._run)
+        if not begun:
             self._start_asgi_task(cycle, application)
+        elif begun is not True and data:
+            head = KnownHead.of(data, cycle.method, cycle.target, cycle.headers, begun.names)
+            self._known = None if head is None else (head, begun)
+
+    def _recognise(self, data: bytes) -> Cycle | None:
+        """The request that ``data`` is, if its head is like the known one."""
+        assert self._known is not None
+        head, _ = self._known
+        values = head.values_in(data)
+        if values is None or self.limit_concurrency is not None:
+            return None
+        cycle = Cycle(self, head.method, head.target, None, "1.1", keep_alive=True)
+        cycle.known = head, values
+        cycle.is_complete = True
+        return cycle
+
+    def _begin_known(self, cycle: Cycle) -> None:
+        """Begin a request that was recognised, and is the one to be answered."""
+        assert self._known is not None and cycle.known is not None
+        if not self._known[1].begin(cycle, self._run, cycle.known[1]):
+            self._start_asgi_task(cycle, self.app)
 
     def _run(self, cycle: Cycle, application: ASGI3Application | None = None) -> None:
         """Answer a request by a task after all; by ``application`` if it is given."""

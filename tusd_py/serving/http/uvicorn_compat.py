@@ -6,7 +6,7 @@ The application works with either; with uvicorn's own it lacks what ``protocol``
 from __future__ import annotations
 
 import asyncio
-import inspect
+import dis
 import logging
 import os
 import sys
@@ -39,14 +39,11 @@ CONNECTION_FIELDS = (
     "server_state", "tasks",
     "timeout_keep_alive", "timeout_keep_alive_task", "transport",
 )  # fmt: skip
-#: Arguments that ``Cycle`` passes.
-CYCLE_ARGUMENTS = (
-    "scope", "transport", "flow", "logger", "access_logger", "access_log", "default_headers", "message_event",
-    "expect_100_continue", "keep_alive", "on_response",
-)  # fmt: skip
+#: Attributes that the constructor of a request sets. ``Cycle`` has all of them without calling it, but for ``body``,
+#: which only uvicorn's ``receive`` uses.
 CYCLE_FIELDS = (
-    "access_log", "chunked_encoding", "default_headers", "disconnected", "expected_content_length", "flow",
-    "keep_alive", "message_event", "more_body", "on_response",
+    "access_log", "access_logger", "body", "chunked_encoding", "default_headers", "disconnected",
+    "expected_content_length", "flow", "keep_alive", "logger", "message_event", "more_body", "on_response",
     "response_complete", "response_started", "scope", "transport", "waiting_for_100_continue",
 )  # fmt: skip
 FLOW_METHODS = ("drain", "pause_reading", "resume_reading")
@@ -92,15 +89,24 @@ def differences(version: str) -> list[str]:
     )
     missing += _missing_methods(cycle, ("receive", "send", "run_asgi"))
     missing += _missing_fields(connection, CONNECTION_FIELDS) + _missing_fields(cycle, CYCLE_FIELDS)
-    arguments = inspect.signature(cycle).parameters
-    return missing + [f"RequestResponseCycle({name}=)" for name in CYCLE_ARGUMENTS if name not in arguments]
+    return missing + _unknown_fields(cycle, CYCLE_FIELDS)
 
 
 def _missing_methods(kind: type, names: tuple[str, ...]) -> list[str]:
     return [f"{kind.__name__}.{name}" for name in names if not callable(getattr(kind, name, None))]
 
 
+def _unknown_fields(kind: type, names: tuple[str, ...]) -> list[str]:
+    """Return the attributes that ``__init__`` of this class sets besides these: its methods may need them."""
+    return [f"{kind.__name__}.{name}" for name in sorted(_assigned(kind) - {*names})]
+
+
+def _assigned(kind: type) -> set[str]:
+    """The attributes that ``__init__`` of this class sets."""
+    return {each.argval for each in dis.get_instructions(kind.__init__) if each.opname == "STORE_ATTR"}  # type: ignore[misc]  # read from the class, on purpose
+
+
 def _missing_fields(kind: type, names: tuple[str, ...]) -> list[str]:
     """Return the attributes that ``__init__`` of this class does not set."""
-    assigned = set(kind.__init__.__code__.co_names)  # type: ignore[misc]  # read from the class, on purpose
+    assigned = _assigned(kind)
     return [f"{kind.__name__}.{name}" for name in names if name not in assigned]

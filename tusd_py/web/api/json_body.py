@@ -17,6 +17,8 @@ from tusd_py.web.api.problems import ApiError
 
 BODY_BYTES_MAX = 64 * 1024
 BODY_SECONDS = 10.0
+#: The value of a member that stands for what the settings say.
+DEFAULT = "default"
 _DEPTH_MAX = 8
 _TEXT_CHARACTERS_MAX = 1024
 
@@ -40,6 +42,23 @@ class JsonBody:
 
     def __contains__(self, name: str) -> bool:
         return self._members.get(name) is not None
+
+    def has(self, name: str) -> bool:
+        """Whether there is a member with this name, null or not."""
+        return name in self._members
+
+    def is_default(self, name: str) -> bool:
+        """Whether the member asks for what the settings say."""
+        return bool(self._members.get(name) == DEFAULT)
+
+    def limit(self, name: str) -> int | None:
+        """A whole number, or ``None`` for a member that is null: no limit."""
+        if self._members.get(name) is None:
+            return None
+        number = _whole(self._members[name])
+        if number is None or not 0 <= number <= NUMBER_MAX:
+            raise ApiError(400, f'{name} must be a whole number from 0 to {NUMBER_MAX}, null or "{DEFAULT}"')
+        return number
 
     def text(self, name: str, default: str | None = None, *, characters_max: int = _TEXT_CHARACTERS_MAX) -> str:
         value = self._value(name, default)

@@ -18,7 +18,8 @@ from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
 from tusd_py.protocol.listing import FAR, PageKey, UploadFilter, name_key
 from tusd_py.protocol.outcomes import Content
-from tusd_py.protocol.requests import Download, Terminate
+from tusd_py.protocol.parsing import parse_download
+from tusd_py.protocol.requests import Terminate
 from tusd_py.protocol.responses import Formatter, ResponseContext
 from tusd_py.uploads.authorize import authorize
 from tusd_py.uploads.download import download
@@ -126,16 +127,7 @@ async def download_upload(call: Call) -> object:
     upload_id = known_id(call.path("upload_id"))
     if upload_id is None:
         raise unknown_upload()
-    headers = Headers(call.request.scope["headers"])
-    request = Download(
-        upload_id=upload_id,
-        range=headers.get(b"range"),
-        if_range=headers.get(b"if-range"),
-        if_none_match=headers.get(b"if-none-match"),
-        if_match=headers.get(b"if-match"),
-        if_modified_since=headers.get(b"if-modified-since"),
-        if_unmodified_since=headers.get(b"if-unmodified-since"),
-    )
+    request = parse_download(Headers(call.request.scope["headers"]), upload_id)
     await authorize(call.ports, request, call.caller())
     outcome = await download(call.ports, request)
     formatter = Formatter(limits=call.ports.policy.limits, extensions=(), inline_types=frozenset())

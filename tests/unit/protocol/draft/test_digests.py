@@ -6,8 +6,9 @@ import hashlib
 
 import pytest
 
+from tests.support.client_headers import digest_header
 from tusd_py.protocol.checksum import Checksum
-from tusd_py.protocol.draft.digests import format_digest, parse_digest
+from tusd_py.protocol.draft.digests import parse_digest
 from tusd_py.protocol.errors import InvalidChecksum
 
 SHA256 = Checksum("sha256", hashlib.sha256(b"hello").digest())
@@ -17,9 +18,9 @@ MD5 = Checksum("md5", hashlib.md5(b"hello").digest())
 
 def test_strongest_digest_is_used() -> None:
     """The strongest supported digest is used, whatever the order; unsupported ones are ignored."""
-    header = ", ".join(map(format_digest, (MD5, SHA256, SHA512))) + ", crc32c=:AAAAAA==:"
+    header = ", ".join(map(digest_header, (MD5, SHA256, SHA512))) + ", crc32c=:AAAAAA==:"
     assert SHA512 == parse_digest("Content-Digest", header)
-    assert MD5 == parse_digest("Content-Digest", "sha-256=5, " + format_digest(MD5))
+    assert MD5 == parse_digest("Content-Digest", "sha-256=5, " + digest_header(MD5))
 
 
 @pytest.mark.parametrize("header", [None, "", "sha-256", "sha-256=5", "sha-256=YWI=", "crc32c=:AAAAAA==:", "a,"])

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
+from tests.support.client_headers import digest_header
 from tusd_py.protocol.checksum import Checksum
-from tusd_py.protocol.draft.digests import format_digest
 from tusd_py.protocol.draft.parsing import DraftParser, UnsupportedPatch
 from tusd_py.protocol.draft.structured_fields import INTEGER_MAX
 from tusd_py.protocol.draft.versions import UNVERSIONED, VERSIONS, Version
@@ -28,7 +28,7 @@ from tusd_py.protocol.rules import Limits
 
 V3, V5, V6, V8, V9 = (VERSIONS[number] for number in (3, 5, 6, 8, 9))
 SHA256 = Checksum("sha256", hashlib.sha256(b"hello").digest())
-DIGEST = format_digest(SHA256)
+DIGEST = digest_header(SHA256)
 
 
 def ask(method: str, path: str, version: Version = V8, limits: Limits | None = None, /, **named: str) -> Request:

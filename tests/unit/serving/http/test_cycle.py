@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
@@ -25,23 +24,33 @@ class Flow:
     write_paused = False
 
 
+class State:
+    def __init__(self, default_headers: list[tuple[bytes, bytes]]) -> None:
+        self.default_headers = default_headers
+
+
+class Connection:
+    """What a request needs of its connection."""
+
+    logger = access_logger = logging.getLogger()
+    access_log = False
+    root_path = ""
+    client: tuple[str, int] | None = ("192.0.2.7", 4711)
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport: Any = transport
+        self.flow = Flow()
+        self.server_state: Any = State([(b"date", b"today")])
+        self.responses = 0
+
+    def on_response_complete(self) -> None:
+        self.responses += 1
+
+
 def make(transport: Transport, method: str = "POST", *, keep_alive: bool = True, paused: bool = False) -> Cycle:
-    flow = Flow()
-    flow.write_paused = paused
-    arguments: dict[str, Any] = {
-        "scope": {"method": method},
-        "transport": transport,
-        "flow": flow,
-        "logger": logging.getLogger(),
-        "access_logger": logging.getLogger(),
-        "access_log": False,
-        "default_headers": [(b"date", b"today")],
-        "message_event": asyncio.Event(),
-        "expect_100_continue": False,
-        "keep_alive": keep_alive,
-        "on_response": lambda: None,
-    }
-    return Cycle(frozenset(), **arguments)
+    connection = Connection(transport)
+    connection.flow.write_paused = paused
+    return Cycle(connection, method, ("/", b"/", b""), [], "1.1", keep_alive=keep_alive)
 
 
 @pytest.mark.anyio

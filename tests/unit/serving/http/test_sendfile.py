@@ -80,6 +80,31 @@ def test_range_is_sent_in_order(setting: Setting) -> None:
     assert [len(DATA)] == setting.reported
 
 
+def test_segments_are_full_within_a_burst(setting: Setting) -> None:
+    """While a burst runs the kernel sends full segments only; after it nothing waits to fill one."""
+
+    def cork() -> int:
+        return setting.server.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+
+    writer = setting.writer()
+    assert cork()
+    assert writer.sendfile(setting.file, 6, 10) == 10
+    writer.close()
+    assert not cork()
+    assert received(setting.client, 10) == DATA[:10]
+
+
+def test_unix_socket_is_sent_to(setting: Setting) -> None:
+    """A socket without segments takes the bytes as any other."""
+    server, client = socket.socketpair()
+    with server, client:
+        assert setting.slots.acquire()
+        writer = SendfileWriter(setting.slots, os.dup(server.fileno()), setting.reported.append)
+        assert writer.sendfile(setting.file, 6, 10) == 10
+        writer.close()
+        assert received(client, 10) == DATA[:10]
+
+
 def test_slow_client_ends_the_burst(setting: Setting, tmp_path: Path) -> None:
     """A burst ends when the connection takes no more, and the count is that of the bytes that arrive."""
     path = tmp_path / "large"

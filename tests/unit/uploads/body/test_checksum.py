@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.client_headers import checksum_header
 from tests.support.content import content
-from tusd_py.protocol.checksum import ALGORITHMS, Checksum, format_checksum, new_digest
+from tusd_py.protocol.checksum import ALGORITHMS, Checksum, new_digest
 from tusd_py.protocol.errors import ChecksumMismatch, InvalidChecksum, UnsupportedAlgorithm
 from tusd_py.protocol.requests import BodyInfo
 from tusd_py.threads import cpu_threads
@@ -25,7 +26,7 @@ SMALL, LARGE = (b"he", b"llo"), (b"x" * 300_000, b"y")
 def trailer(algorithm: str, pieces: tuple[bytes, ...]) -> list[tuple[bytes, bytes]]:
     digest = new_digest(algorithm)
     digest.update(b"".join(pieces))
-    return [(b"other", b"sha1 x"), (b"upload-checksum", format_checksum(Checksum(algorithm, digest.digest())).encode())]
+    return [(b"other", b"sha1 x"), (b"upload-checksum", checksum_header(Checksum(algorithm, digest.digest())).encode())]
 
 
 @pytest.mark.parametrize("pieces", [SMALL, LARGE], ids=["inline", "in a thread"])

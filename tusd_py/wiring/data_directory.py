@@ -1,4 +1,4 @@
-"""The data directory on this machine: its directories and their modes. A part of ``wiring``."""
+"""The data directory on this machine: its directories and their modes."""
 
 from __future__ import annotations
 

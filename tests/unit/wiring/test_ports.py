@@ -16,7 +16,9 @@ from tusd_py.service import Service
 from tusd_py.settings import Settings
 from tusd_py.uploads.create import create
 from tusd_py.uploads.expire import Swept
-from tusd_py.wiring import subscribe_to_jobs, sweep_once, utc_now
+from tusd_py.wiring.clock import utc_now
+from tusd_py.wiring.jobs import subscribe_to_jobs
+from tusd_py.wiring.ports import sweep_once
 
 
 def settings_of(folder: Path, **sections: object) -> Settings:

@@ -1,4 +1,4 @@
-"""A part of ``wiring``: the audit log as the settings ask for it."""
+"""The audit log as the settings ask for it."""
 
 from __future__ import annotations
 

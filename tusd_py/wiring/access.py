@@ -1,4 +1,4 @@
-"""A part of ``wiring``: access control as the settings ask for it."""
+"""Access control as the settings ask for it: policy, credentials, quotas, rates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from tusd_py.access.rates import CreationRate, LazyCounter, LoginRate, Rates
 from tusd_py.access.signing import TokenSigner, parse_secret
 from tusd_py.contracts.credentials import CredentialCheck, TokenVerifier
 from tusd_py.contracts.key_set import FetchKeys
-from tusd_py.contracts.rates import RateCounter
+from tusd_py.contracts.rate_counter import RateCounter
+from tusd_py.contracts.signing_keys import SigningKeys
 from tusd_py.model.quota import QuotaLimits
 from tusd_py.settings import AccountsSettings, Settings
 from tusd_py.settings.access import zone_of
@@ -65,7 +66,7 @@ async def open_access_ports(
 async def _open_access_ports(
     settings: Settings, database: SqlDatabase | None, clock: Callable[[], datetime], rate: LoginRate
 ) -> AccessPorts:
-    signer = await _signer(settings, database, clock())
+    signer = await _signer(settings, None if database is None else database.signing_keys, clock())
     if database is None:
         return AccessPorts(signer=signer, clock=clock)
     logins, editor, verifiers, checks = None, None, dict[bytes, TokenVerifier](), dict[str, CredentialCheck]()
@@ -109,13 +110,13 @@ async def _open_access_ports(
     )
 
 
-async def _signer(settings: Settings, database: SqlDatabase | None, now: datetime) -> TokenSigner:
+async def _signer(settings: Settings, keys: SigningKeys | None, now: datetime) -> TokenSigner:
     secrets = [parse_secret(each) for each in settings.access.secrets]
     if not secrets:
         # Without a database nothing that is signed outlives the process.
         secret = token_urlsafe(32)
-        if database is not None:
-            secret = await database.signing_keys.find_or_create("default", secret, now)
+        if keys is not None:
+            secret = await keys.find_or_create("default", secret, now)
         secrets = [("default", secret.encode())]
     return TokenSigner(secrets)
 

@@ -1,4 +1,4 @@
-"""Makes the store that the settings name: files on disk, or objects in a bucket. A part of ``wiring``."""
+"""Makes the store that the settings name: files on disk, or objects in a bucket."""
 
 from __future__ import annotations
 

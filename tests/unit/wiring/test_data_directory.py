@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tusd_py.data_directory import exposed_data
-from tusd_py.databases import migrate_records
 from tusd_py.settings import Settings
+from tusd_py.wiring.data_directory import exposed_data
+from tusd_py.wiring.databases import migrate_records
 
 
 def settings_of(folder: Path, **sections: object) -> Settings:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tusd_py.access.errors import KeyInvalid
-from tusd_py.access_wiring import access_policy, key_fetcher
 from tusd_py.model.principal import Role
 from tusd_py.settings import JwtSettings, Settings
 from tusd_py.web.authentication import Authenticator, OpenAccess
@@ -15,6 +14,7 @@ from tusd_py.web.cross_origin import CrossOriginPolicy
 from tusd_py.web.download_origin import DownloadOrigin
 from tusd_py.web.location import Locator
 from tusd_py.web.session_cookies import SessionCookies
+from tusd_py.wiring.access import access_policy, key_fetcher
 
 if TYPE_CHECKING:
     from tusd_py.access.verification_keys import KeySource

@@ -1,4 +1,4 @@
-"""Makes the locker that the settings name. A part of ``wiring``: it sees the contract and its backends."""
+"""Makes the locker that the settings name."""
 
 from __future__ import annotations
 

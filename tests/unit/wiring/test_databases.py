@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tusd_py.databases import migrate_records, pending_migrations
 from tusd_py.settings import Settings
+from tusd_py.wiring.databases import migrate_records, pending_migrations
 
 #: Names of directories with a meaning in URLs, and one that is not UTF-8.
 ODD_NAMES = ["a%20b", "a b", "a?mode=ro", "a?b", "a#b", "file:x", os.fsdecode(b"caf\xe9")]

@@ -15,9 +15,9 @@ import pytest
 from tests.support.command import isolate, run
 from tests.support.s3_recorder import Asked, recording_s3
 from tests.support.waiting import eventually
-from tusd_py import stores
 from tusd_py.service import Service
 from tusd_py.settings import Settings
+from tusd_py.wiring import stores
 
 _NO_BUCKET = "<Error><Code>NoSuchBucket</Code><Message>none</Message></Error>"
 

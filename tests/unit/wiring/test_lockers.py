@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tusd_py.lockers import listen_url, make_locker
 from tusd_py.locking.file import FileLocker
 from tusd_py.locking.lease import LeaseLocker
 from tusd_py.settings import Settings
+from tusd_py.wiring.lockers import listen_url, make_locker
 
 _DATABASE = "postgresql://tusd@db/tusd"
 

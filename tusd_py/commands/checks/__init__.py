@@ -1,0 +1,1 @@
+"""The checks of ``tusd-py check``, one subject per module."""
