@@ -44,11 +44,13 @@ async def find_capabilities(client: S3Client, keys: Keys, attributes: ObjectAttr
         raise StoreUnavailable(f"objects with the attributes of [s3] are refused ({error})") from error
     try:
         ignored = await _ignored(client, key, attributes)
-        made = await client.call("create_multipart_upload", Key=key, **attributes.of_bytes())
+        made = await client.call("create_multipart_upload", Key=key, **attributes.of_sample())
         multipart = {"Key": key, "UploadId": made["UploadId"]}
         try:
             etag, copies_parts = await _copy_part(client, multipart)
             is_exclusive = await _is_exclusive(client, multipart, etag)
+            if not is_exclusive and not ignored:
+                ignored = await _ignored(client, key, attributes)  # of the object that was just made of parts
         finally:
             await _abort(client, multipart)
     finally:

@@ -40,6 +40,8 @@ _PART_URL_SECONDS = 3600
 _CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
+#: Requests to a multipart upload. Ceph answers NoSuchKey if it has been completed.
+_OF_MULTIPART = frozenset({"list_parts", "upload_part", "complete_multipart_upload", "abort_multipart_upload"})
 _CHANGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody"})
 #: Bad request and not implemented. A missing permission is 403.
 _REFUSED = frozenset({400, 501})
@@ -351,6 +353,8 @@ def _translated(response: Any, operation: str, bucket: str) -> StoreError:
     code = str(response.get("Error", {}).get("Code", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     # Only a response without a body has no code: to other requests than these, what is no S3 service answers so.
+    if code == "NoSuchKey" and operation in _OF_MULTIPART:
+        return MultipartMissing("the multipart upload has ended")
     if code in _MISSING and (code != "404" or operation in ("head_object", "get_object")):
         return ObjectMissing("there is no such object")
     if code == "NoSuchUpload":
