@@ -13,7 +13,7 @@ import pytest
 
 from tests.contracts.store import MIB, an_upload, append, cut
 from tests.support.content import content
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, S3Server, running_s3
 from tusd_py.contracts.publisher import PublishFailed
 from tusd_py.contracts.store import BytesMissing, StoreUnavailable
 from tusd_py.locking.memory import MemoryLocker
@@ -35,9 +35,9 @@ class Killed(BaseException):
     """The death of the process, for the code that it stops."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with running_s3() as running:
+@pytest.fixture(scope="module", params=EVERY_KIND)
+def server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    with running_s3(request.param) as running:
         yield running
 
 
