@@ -162,7 +162,7 @@ class KilledAtStep:
         if sent is not None:
             self._sent[upload_id(url)] = sha256(sent)
 
-    async def _wait_for_end(self, timeout_seconds: float = 90.0) -> None:
+    async def _wait_for_end(self, timeout_seconds: float = 180.0) -> None:
         """Return when every expected upload has ended and no job is left."""
         deadline = time.monotonic() + timeout_seconds
         async with _ports(self._own_settings) as ports:
@@ -213,10 +213,10 @@ class KilledAtStep:
 
 async def _patient(method: str, url: str, headers: Mapping[str, str], body: memoryview | None = None) -> Answer:
     """Repeat a request until the server answers it, and not with 423, 500 or 503."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180  # a server that is started again on a loaded machine
     while True:
         with contextlib.suppress(OSError, TimeoutError, EOFError):
-            answer = await asyncio.wait_for(request(method, url, headers, body), 10)
+            answer = await asyncio.wait_for(request(method, url, headers, body), 30)
             if answer.status not in (423, 503):
                 return answer
         assert time.monotonic() < deadline, f"{method} is not answered"

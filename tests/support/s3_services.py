@@ -72,14 +72,14 @@ class Versitygw(S3Service):
 
 
 class SeaweedFS(S3Service):
-    """Its servers of volumes and names in one process, and its gateway, which ``stop`` kills. ``make s3-servers``
+    """Its servers of volumes and names in one process, and its gateway, which ``stop`` kills. ``make store-servers``
     installs it.
     """
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self._program = find_program("weed", "SeaweedFS is not installed (make s3-servers)", path=path)
+        self._program = find_program("weed", "SeaweedFS is not installed (make store-servers)", path=path)
         # Each listens for HTTP and for gRPC.
         names = [f"{name}.{kind}" for name in ("master", "volume", "filer") for kind in ("port", "port.grpc")]
         self._ports = {name: free_port() for name in names}
