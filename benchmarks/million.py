@@ -28,6 +28,7 @@ import psycopg
 from tests.support.postgres import PostgresServer, shared_server
 from tests.support.server import start_server
 from tusd_py.model.upload import HistoryEntry, Status, Upload
+from tusd_py.protocol.listing import UploadFilter
 from tusd_py.settings import Settings
 from tusd_py.uploads.commit import insert
 from tusd_py.uploads.expire import sweep
@@ -134,7 +135,7 @@ class Filling:
         due = [upload(10**9 + self.count + number, expires_at=datetime.now(UTC)) for number in range(DUE)]
         found = {
             "list, newest 50, ms": await _milliseconds(
-                lambda: ports.records.list_uploads([Status.UPLOADING, Status.READY], limit=50)
+                lambda: ports.records.search(UploadFilter(statuses=frozenset({Status.UPLOADING, Status.READY})), 50)
             ),
             "fsck, page of 500, ms": await _milliseconds(lambda: ports.records.page("8", 500)),
             "sweep, nothing due, ms": await _milliseconds(lambda: sweep(ports)),

@@ -1,7 +1,8 @@
 """``python -m benchmarks.quota_cost``: the CPU time of a creation with quotas, compared with one without.
 
 Servers with different settings answer the same creations in turn, over several connections each, so that other load
-affects all of them alike. Linux only: the CPU time of a server process is read from /proc.
+affects all of them alike. With ``--postgresql`` the records are in databases of one PostgreSQL, with fsync off as in
+the tests, whose CPU time counts as well. Linux only: the CPU time of a process is read from /proc.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from tests.support.postgres import PostgresServer, shared_server
 
 CREATION = (
     b"POST /files/ HTTP/1.1\r\nHost: bench\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 100\r\nContent-Length: 0\r\n\r\n"
@@ -50,25 +54,43 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--creations", type=int, default=3200)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--postgresql", action="store_true", help="needs PostgreSQL's programs")
     options = parser.parse_args()
+    database = shared_server() if options.postgresql else None
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         servers = {
-            name: stack.enter_context(serving(Path(folder, str(number)), settings))
+            name: stack.enter_context(serving(Path(folder, str(number)), {**settings, **_records(database)}))
             for number, (name, settings) in enumerate(_SETTINGS.items())
         }
         for server in servers.values():
             asyncio.run(send(server.port, options.creations // 4))
         costs: dict[str, list[float]] = {name: [] for name in servers}
+        waits: dict[str, list[float]] = {name: [] for name in servers}
         for _ in range(options.rounds):
             for name, server in servers.items():
-                before = server.cpu_seconds()
+                before, began = server.cpu_seconds() + _cpu_seconds(database), time.perf_counter()
                 asyncio.run(send(server.port, options.creations))
-                costs[name].append((server.cpu_seconds() - before) / options.creations * 1e6)
+                waits[name].append((time.perf_counter() - began) / options.creations * 1e6)
+                cost = server.cpu_seconds() + _cpu_seconds(database) - before
+                costs[name].append(cost / options.creations * 1e6)
     medians = {name: statistics.median(each) for name, each in costs.items()}
-    plain = medians["without quotas"]
+    plain, plain_wait = medians["without quotas"], statistics.median(waits["without quotas"])
     for name, cost in medians.items():
-        print(f"{name:<24} {cost:6.0f} us of CPU for each creation   {plain / cost:.2f} of those without")
+        wait = statistics.median(waits[name])
+        print(
+            f"{name:<24} {cost:6.0f} us of CPU for each creation   {plain / cost:.2f} of those without; "
+            f"{1e6 / wait:6,.0f} a second   {plain_wait / wait:.2f}"
+        )
     return int(plain / medians["all quotas"] < _RATIO_MIN)
+
+
+def _records(database: PostgresServer | None) -> dict[str, str]:
+    return {} if database is None else {"RECORDS__URL": database.url(database.create_database())}
+
+
+def _cpu_seconds(database: PostgresServer | None) -> float:
+    """The CPU time of all processes of ``database``."""
+    return sum(Running(each, 0).cpu_seconds() for each in ([] if database is None else database.processes()))
 
 
 async def send(port: int, count: int, requests: Sequence[bytes] = (CREATION,)) -> None:

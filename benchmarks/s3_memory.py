@@ -14,7 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.s3 import BUCKET, MIB, s3_settings
+from benchmarks.s3_floor import BUCKET, MIB
+from benchmarks.s3_servers import s3_settings
 from tests.support.client import Connection, create, patch_headers, request
 from tests.support.content import content
 from tests.support.s3 import VERSITYGW, running_s3

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from tusd_py.contracts.records import RecordsError
 from tusd_py.model.upload import Status, Upload
+from tusd_py.protocol.listing import UploadFilter
 from tusd_py.settings import Settings
+from tusd_py.uploads.listing import listed
 from tusd_py.views import format_time
 from tusd_py.wiring.data_directory import DATA_DIR_MODE, location_of, mirror_uploads
 from tusd_py.wiring.databases import (
@@ -39,7 +41,6 @@ RESTORING = ".restoring"
 #: By what the records were in; versions that know only the first one refuse the other by its number.
 _FORMATS = {DATABASE: 1, TABLES: 2}
 _DATABASE_FILES = ("", "-wal", "-shm", "-journal")
-_LIMIT = 2**31
 
 
 class BackupError(Exception):
@@ -292,7 +293,7 @@ def _make_empty(directory: Path) -> None:
 def _uploads(settings: Settings, statuses: Sequence[Status]) -> list[Upload]:
     async def find() -> list[Upload]:
         async with open_records(settings) as records:
-            return await records.list_uploads(statuses, limit=_LIMIT)
+            return [upload async for upload in listed(records, UploadFilter(statuses=frozenset(statuses)))]
 
     return asyncio.run(find())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 #: As long as a forced shutdown waits.
 _TIMEOUT_SECONDS = 10.0
+_LAST_TURNS_SECONDS = 1.0
 
 
 async def shielded(work: Awaitable[object]) -> None:
@@ -42,6 +44,9 @@ async def finish_despite_cancel(work: Awaitable[object]) -> None:
             continue
     if not task.done():
         task.cancel()
+        # It closes its connection in its last turns; the event loop must not end before them.
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task], timeout=_LAST_TURNS_SECONDS)
     elif not task.cancelled() and (failure := task.exception()) is not None:
         log.info("cleaning up after a cancelled request: %s: %s", type(failure).__name__, failure)
 

@@ -18,8 +18,9 @@ from enum import Enum
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from json.encoder import encode_basestring
+from threading import get_ident
 from time import monotonic, time
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 #: The id of the request that is being answered; it is added to every line that is logged meanwhile.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -93,19 +94,12 @@ class JsonLines(logging.Formatter):
 
     def format_line(self, at: float, level: str, logger: str, event: str, values: Mapping[str, object]) -> str:
         """The line with these ``values``."""
-        parts = [
-            f'{{"timestamp": "{_timestamp(at)}", "level": "{level}", "event": {encode_basestring(event)}, '
-            f'"logger": {encode_basestring(logger)}'
+        # json.dumps makes an encoder for each line.
+        texts = [
+            encode_basestring(value) if type(value) is str else str(value) if type(value) is int else _encode(value)
+            for value in values.values()
         ]
-        for key, value in values.items():
-            # json.dumps makes an encoder for each line.
-            text = (
-                encode_basestring(value) if type(value) is str else str(value) if type(value) is int else _encode(value)
-            )
-            parts.append(_quoted(key))
-            parts.append(text)
-        parts.append("}")
-        line = "".join(parts)
+        line = _template(level, logger, event, tuple(values)) % (_timestamp(at), *texts)
         if line.isprintable():
             return line
         # JSON escapes control characters only. Outside strings it has nothing that is not printable.
@@ -166,6 +160,7 @@ class GatheredLines(logging.Handler):
         #: Lines with their ends, and what those of ``emit_event`` are made of.
         self._lines: list[str | _Event] = []
         self._loop: asyncio.AbstractEventLoop | None = None  # that will call flush()
+        self._thread = 0  # in which it runs
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -173,11 +168,11 @@ class GatheredLines(logging.Handler):
         except Exception:  # noqa: BLE001 - the outermost handler of a line, as in the standard library
             self.handleError(record)
 
-    def emit_event(self, logger: str, event: str, values: Mapping[str, object]) -> None:
-        """Write a line of level INFO without a record."""
+    def emit_event(self, logger: str, event: str, describe: Describe, subject: tuple[Any, ...]) -> None:
+        """Write a line of level INFO with the values that ``describe`` returns of ``subject``, without a record."""
         try:
             with self.lock or nullcontext():
-                self._gather((time(), logger, event, values), is_urgent=False)
+                self._gather((time(), logger, event, describe, subject), is_urgent=False)
         except Exception:  # noqa: BLE001 - the outermost handler, as in emit
             self._report(logger, event)
 
@@ -187,12 +182,15 @@ class GatheredLines(logging.Handler):
             self.flush()
 
     def _is_flushed_later(self) -> bool:
+        # Cheaper than to look for the event loop, which takes a system call in Python 3.11.
+        if self._loop is not None and self._thread == get_ident() and self._loop.is_running():
+            return True
         loop = asyncio._get_running_loop()
         if loop is None:
             return False
         if self._loop is not loop:
             loop.call_soon(self._flush_turn)
-            self._loop = loop
+            self._loop, self._thread = loop, get_ident()
         return True
 
     def _flush_turn(self) -> None:
@@ -215,30 +213,39 @@ class GatheredLines(logging.Handler):
                 self._stream.write("".join(text))
             self._stream.flush()
 
-    def _format_event(self, at: float, logger: str, event: str, values: Mapping[str, object]) -> str:
+    def _format_event(self, at: float, logger: str, event: str, describe: Describe, subject: tuple[Any, ...]) -> str:
         try:
-            return self._format_line(at, "info", logger, event, values) + "\n"
+            return self._format_line(at, "info", logger, event, describe(*subject)) + "\n"
         except Exception:  # noqa: BLE001 - the outermost handler, as in emit
             self._report(logger, event)
             return ""
 
 
-#: The time, the logger, the event and the values of a line.
-_Event = tuple[float, str, str, Mapping[str, object]]
+#: Returns the values of a line.
+Describe = Callable[..., dict[str, object]]
+#: The time, the logger and the event of a line, and what its values are made of.
+_Event = tuple[float, str, str, Describe, tuple[Any, ...]]
 
 
-def log_event(logger: logging.Logger, event: str, values: dict[str, object]) -> None:
-    """``logger.info(event, extra=values)``; a fifth of its time if no handler but ours would see the line.
+def log_event(logger: logging.Logger, event: str, describe: Describe, *subject: object) -> None:
+    """``logger.info(event, extra=describe(*subject))``; a fifth of its time if no handler but ours would see the line.
 
-    Each upload has one or two such lines. The names of ``values`` must not suggest credentials or addresses.
+    Each upload has one or two such lines. ``describe`` may be called later: what it returns must depend on nothing but
+    ``subject``, which must not change. The names of the values must not suggest credentials or addresses.
     """
     handler = _only_handler(logger)
     if handler is None:
-        logger.info(event, extra=values)
+        logger.info(event, extra=describe(*subject))
     elif logger.isEnabledFor(logging.INFO):
         if current := request_id.get():
-            values.setdefault("request_id", current)
-        handler.emit_event(logger.name, event, values)
+            describe, subject = _with_request_id, (current, describe, subject)
+        handler.emit_event(logger.name, event, describe, subject)
+
+
+def _with_request_id(current: str, describe: Describe, subject: tuple[Any, ...]) -> dict[str, object]:
+    values = describe(*subject)
+    values.setdefault("request_id", current)
+    return values
 
 
 def _only_handler(logger: logging.Logger) -> GatheredLines | None:
@@ -297,9 +304,11 @@ _PLAIN = frozenset({str, int, float, type(None)})
 
 
 @lru_cache(1024)
-def _quoted(name: str) -> str:
-    """The JSON before the value of this name; cached, as there are some dozens of names."""
-    return f", {encode_basestring(name)}: "
+def _template(level: str, logger: str, event: str, names: tuple[str, ...]) -> str:
+    """The JSON of a line with values of these names; cached, as there are some dozens of kinds of lines."""
+    start = f', "level": "{level}", "event": {encode_basestring(event)}, "logger": {encode_basestring(logger)}'
+    quoted = [f", {encode_basestring(name)}: ".replace("%", "%%") + "%s" for name in names]
+    return '{"timestamp": "%s"' + start.replace("%", "%%") + "".join(quoted) + "}"
 
 
 @lru_cache(1024)

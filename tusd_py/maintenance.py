@@ -137,8 +137,13 @@ class Maintenance:
         now = self._ports.clock()
         if now >= self._leftovers_at:
             self._leftovers_at = now + timedelta(seconds=seconds * _LEFTOVERS_INTERVAL)
-            await remove_leftovers(self._ports, now - timedelta(seconds=seconds))
-            await remove_abandoned(self._ports, now - timedelta(seconds=seconds))
+            before = now - timedelta(seconds=seconds)
+            try:
+                await remove_leftovers(self._ports, before)
+                await remove_abandoned(self._ports, before)
+            except StoreError as failure:
+                # What follows in this pass does not need the store.
+                log.warning("bytes that no record names could not be removed, retrying later: %s", failure)
 
     async def _measure_jobs(self) -> None:
         job_queue = self._ports.job_queue

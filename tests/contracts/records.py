@@ -249,19 +249,6 @@ class RecordsContract(SearchContract, ABC):
         await records.update(old, old.expiring(None))
         assert [u.id for u in await records.due(NOW, 10)] == ["older", "now"]
 
-    async def test_list_is_newest_first_filtered_and_bounded(self, records: Records) -> None:
-        """``list_uploads`` returns the newest uploads in the named statuses, of one owner if one is named."""
-        for number, owner in enumerate(["ann", "bob", "ann", ""]):
-            at = NOW + timedelta(seconds=number)
-            await records.insert(an_upload(str(number), owner=owner, created_at=at))
-        await records.insert(replace(an_upload("gone"), status=Status.TERMINATED))
-        uploading = [Status.UPLOADING]
-        assert ["3", "2", "1", "0"] == [u.id for u in await records.list_uploads(uploading, limit=10)]
-        assert ["3", "2"] == [u.id for u in await records.list_uploads(uploading, limit=2)]
-        assert ["2", "0"] == [u.id for u in await records.list_uploads(uploading, owner="ann", limit=10)]
-        assert ["gone"] == [u.id for u in await records.list_uploads([Status.TERMINATED, Status.READY], limit=10)]
-        assert [] == await records.list_uploads([], limit=10)
-
     async def test_needing_recovery_is_paged_by_id(self, records: Records) -> None:
         """Uploads in processing are listed by id in pages; those that are ready or have pending steps are not."""
         complete = an_upload(length=0).complete(NOW)

@@ -343,3 +343,38 @@ async def test_insertion_of_a_recorded_id_is_refused_alone(url: str) -> None:
         await eventually(lambda: len(outcomes) == 2)
         assert outcomes[0] is None and isinstance(outcomes[1], RecordExists)
         assert await database.records.find(second.id) == second
+
+
+async def test_charged_insertion_of_a_recorded_id_is_refused_alone(url: str) -> None:
+    """It is charged nothing; those that share its transaction are recorded and charged."""
+    async with opened(url) as (harness, database):
+        policy, now = harness.ports.quotas, harness.clock()
+        assert policy is not None
+        first, second = (Upload(id=each, length=30, created_at=now, updated_at=now) for each in ("a" * 32, "b" * 32))
+        await database.records.insert(first)
+        outcomes: list[BaseException | None] = []
+        for upload in (second, first):
+            effects = Effects(quota=policy.new_charge(upload, "192.0.2.7"))
+            database.records.begin_insert(upload, effects, outcomes.append)
+        await eventually(lambda: len(outcomes) == 2)
+        assert outcomes[0] is None and isinstance(outcomes[1], RecordExists)
+        assert await used(database) == [(30, 30), (30, 30)]
+
+
+async def test_servers_that_charge_several_subjects_at_once(url: str) -> None:
+    """Creations of many subjects by two servers, in any order, wait for each other and never fail or lose a charge."""
+    async with opened(url) as (harness, first), opened(url) as (_, second):
+        policy = harness.ports.quotas
+        assert policy is not None
+        outcomes: list[BaseException | None] = []
+        for number in range(60):
+            now = harness.clock()
+            upload = Upload(id=f"{number:032}", length=5, created_at=now, updated_at=now)
+            address = f"192.0.2.{(number * 7 if number % 2 else -number * 7) % 5}"
+            effects = Effects(quota=policy.new_charge(upload, address))
+            (first, second)[number % 2].records.begin_insert(upload, effects, outcomes.append)
+        await eventually(lambda: len(outcomes) == 60, timeout_seconds=60)
+        assert outcomes == [None] * 60
+        sums = [await first.quota_ledger.usage(f"address:192.0.2.{number}", PERIODS) for number in range(5)]
+        assert sum(usage[0].used for usage in sums) == 300
+        assert await first.quota_ledger.reconcile(repair=False) == []

@@ -58,7 +58,7 @@ class TestDiskStore(StoreContract):
             yield self.open(mounted)
 
     @pytest.mark.anyio
-    async def test_location(self, tmp_path: Path) -> None:
+    async def test_location_is_an_absolute_path_named_by_the_id(self, tmp_path: Path) -> None:
         """An absolute path, named by the id."""
         store = self.open(tmp_path / "bytes")
         upload = await append(store, an_upload(), [b"x"])
@@ -67,7 +67,7 @@ class TestDiskStore(StoreContract):
         assert location == {"Type": "filestore", "Path": location["Path"], "InfoPath": location["Path"] + ".info"}
         await store.close()
 
-    def test_machine(self, tmp_path: Path) -> None:
+    def test_any_sequence_of_operations_agrees_with_a_dictionary(self, tmp_path: Path) -> None:
         """Any sequence of operations agrees with a dictionary of bytes."""
         check_machine(self, tmp_path)
 
@@ -117,7 +117,7 @@ class TestDiskStoreAtCustomPaths(TestDiskStore):
         await store.close()
 
     @pytest.mark.anyio
-    async def test_location(self, tmp_path: Path) -> None:
+    async def test_location_is_the_path_that_the_record_names(self, tmp_path: Path) -> None:
         """At the path that the record names."""
         store = DiskStore(tmp_path / "bytes")
         upload = replace(an_upload(), storage={PATH: "p/x.pdf"})

@@ -32,6 +32,6 @@ class TestMemoryStore(StoreContract):
     def small(self, directory: Path, room_bytes: int) -> Iterator[Store]:
         yield MemoryStore(bytes_max=room_bytes)
 
-    def test_machine(self, tmp_path: Path) -> None:
+    def test_any_sequence_of_operations_agrees_with_a_dictionary(self, tmp_path: Path) -> None:
         """Any sequence of operations agrees with a dictionary of bytes."""
         check_machine(self, tmp_path)

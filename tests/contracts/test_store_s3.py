@@ -140,7 +140,7 @@ class TestS3Store(StoreContract):
         pytest.skip("objects are replaced, not cut")
 
     @pytest.mark.timeout(600)
-    def test_machine(self, tmp_path: Path) -> None:
+    def test_any_sequence_of_operations_agrees_with_a_dictionary(self, tmp_path: Path) -> None:
         """Any sequence of operations agrees with a dictionary of bytes."""
         check_machine(self, tmp_path)
 

@@ -10,7 +10,7 @@ from tusd_py.contracts.locker import IsGone, Lock, Locker, LockTimeout
 from tusd_py.contracts.records import Records, RecordsUnavailable, UploadPage
 from tusd_py.contracts.store import OnProgress, Sink, Store, StoreFull, StoreUnavailable
 from tusd_py.model.jobs import NO_EFFECTS, Effects
-from tusd_py.model.upload import Status, Upload
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.listing import PageKey, UploadFilter
 
 
@@ -71,10 +71,6 @@ class FailingRecords:
     async def due(self, now: datetime, limit: int) -> list[Upload]:
         self._faults.records()
         return await self._inner.due(now, limit)
-
-    async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
-        self._faults.records()
-        return await self._inner.list_uploads(statuses, owner=owner, limit=limit)
 
     async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:
         self._faults.records()

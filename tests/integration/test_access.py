@@ -117,7 +117,7 @@ async def test_foreign_and_unknown_are_indistinguishable_404(closed: RunningServ
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("protocol", ["tus", "draft"])
-async def test_creation(closed: RunningServer, role: str, protocol: str) -> None:
+async def test_who_may_create_is_answered_without_a_byte(closed: RunningServer, role: str, protocol: str) -> None:
     """Uploaders, moderators and admins may create; no byte of a refused request is needed for the answer."""
     expected = {"uploader": 201, "moderator": 201, "admin": 201, "viewer": 403, "roleless": 403, "anonymous": 401}[role]
     headers = {**TUS, "Upload-Length": "4"} if protocol == "tus" else {**DRAFT, "Upload-Complete": "?0"}

@@ -175,7 +175,7 @@ async def test_one_upload(server: RunningServer) -> None:
     assert (again.status, json.loads(again.body)["code"]) == (404, "ERR_UPLOAD_NOT_FOUND")
 
 
-async def test_parts(server: RunningServer) -> None:
+async def test_parts_of_a_final_upload_come_in_order(server: RunningServer) -> None:
     """The parts of a final upload in order, page by page, also after they are gone."""
     ids = [await upload(server, ALICE, "", b"ab", **{"Upload-Concat": "partial"}) for _ in range(3)]
     urls = " ".join(f"/files/{each}" for each in ids)

@@ -103,7 +103,7 @@ async def test_tokens_are_short_and_can_be_renewed(server: RunningServer) -> Non
         assert (await request("POST", server.url, head)).status == 401
 
 
-async def test_guessing(server: RunningServer) -> None:
+async def test_wrong_guesses_of_an_address_429(server: RunningServer) -> None:
     """After some wrong guesses an address gets 429, also for the right code; another address redeems it at once."""
     code = await made(server, "codes")
     for _ in range(FREE_GUESSES):

@@ -193,3 +193,18 @@ def test_head_that_is_only_nearly_like_an_earlier_one(server: Served, before: by
         request += b"1\r\nx\r\n0\r\n\r\n"
     alone = sent_after(server, request=request)
     assert alone == sent_after(server, known, known, request=request)
+
+
+def test_heads_that_are_never_alike_are_not_remembered_for_long(server: Served) -> None:
+    """After some in vain the connection remembers no more, whatever follows; a new one does."""
+    unlike = [head("POST", "/direct-known", *LIKE, f"X-Number: {n}") for n in range(starting.LEARNINGS_MAX + 2)]
+    with server.connect() as connection:
+        for each in [*unlike, unlike[-1]]:
+            connection.sendall(each)
+            answer(connection)
+    assert {"direct"} == {each.ended for each in server.application.seen}
+    with server.connect() as connection:
+        for each in [unlike[0], *unlike[:4], unlike[3], *unlike[:4], unlike[3]]:
+            connection.sendall(each)
+            answer(connection)
+    assert "known" == server.application.seen[-1].ended

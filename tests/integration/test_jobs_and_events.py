@@ -117,7 +117,7 @@ async def test_closed_endpoint_410_is_listed_and_opened(
     """An endpoint that answered 410 gets no request until it is opened, by the API or the command."""
     receiver.answers["post-finish"] = [Answer(status=410)]
     assert (await answer(server, "/api/endpoints")) == {"endpoints": []}
-    assert command(server, "endpoints", "list").stdout == "no closed endpoints\n"
+    assert command(server, "endpoints", "list").stderr == "no closed endpoints\n"
     await upload(server)
     await eventually(lambda: server.log.read_text().count("job is dead") >= 1, "it is closed")
     (closed,) = (await answer(server, "/api/endpoints"))["endpoints"]

@@ -131,7 +131,7 @@ async def test_byte_that_changes_on_its_way(s3: S3Server, tmp_path: Path, operat
         ("UploadPart", Break.LOST),
     ],
 )
-async def test_outage(s3: S3Server, tmp_path: Path, operation: str, how: Break) -> None:
+async def test_outage_503_loses_no_acknowledged_byte(s3: S3Server, tmp_path: Path, operation: str, how: Break) -> None:
     """Clients are answered 503 with Retry-After, and continue afterwards; every acknowledged byte is there."""
     body = content(4, LENGTH)
     async with faulty(s3, tmp_path) as one:

@@ -160,7 +160,7 @@ async def test_final_upload_is_concatenated_validated_and_published(server: Runn
     assert stored(s3, key) == body
 
 
-async def test_expiry(s3: S3Server, tmp_path: Path) -> None:
+async def test_expired_uploads_leave_the_bucket(s3: S3Server, tmp_path: Path) -> None:
     """Expired uploads leave the bucket with parts and tails; published objects stay."""
     more = {"S3__PREFIX": "expiring/", "EXPIRATION__UNFINISHED_SECONDS": "1", "EXPIRATION__FINISHED_SECONDS": "2"}
     server = start_server(tmp_path / "data", settings=settings(s3, **more))

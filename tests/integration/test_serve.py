@@ -280,7 +280,7 @@ def request_over(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_https(tmp_path: Path, started: Callable[..., RunningServer], processes: str) -> None:
+def test_certificate_makes_it_https(tmp_path: Path, started: Callable[..., RunningServer], processes: str) -> None:
     """With a certificate the server speaks TLS 1.2 or newer, and its printed URL is https."""
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]

@@ -241,7 +241,7 @@ async def test_unknown_and_hostile_404(server: RunningServer) -> None:
     assert (refused.status, content(refused)["code"]) == (409, "ERR_WRONG_LENGTH")
 
 
-async def test_owners(closed: RunningServer) -> None:
+async def test_session_of_another_owner_is_unknown_404(closed: RunningServer) -> None:
     """A session of another owner is unknown; a role that reads sees it; only its owner lists it."""
     session = await created(closed, 4, 1, ALICE)
     unknown = await call(closed, "GET", "/" + "f" * 32, headers=BOB)

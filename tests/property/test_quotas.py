@@ -201,7 +201,7 @@ async def ledger() -> AsyncIterator[Ledger]:
 
 
 @pytest.mark.parametrize("examples", [15, pytest.param(200, marks=pytest.mark.long)])
-def test_histories(examples: int) -> None:
+def test_ledger_is_exact_after_any_history(examples: int) -> None:
     """Whatever clients do in whatever order, the ledger is exact and no limit is exceeded."""
     settings(max_examples=examples, deadline=None)(given(STEPS)(follow))()
 

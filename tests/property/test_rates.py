@@ -28,7 +28,7 @@ CREATIONS = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(CREATIONS)
-def test_creations(creations: list[tuple[str, str, int]]) -> None:
+def test_creation_is_allowed_only_below_the_rate(creations: list[tuple[str, str, int]]) -> None:
     """A creation is allowed if, and only if, the last minute has fewer allowed ones of its owner and its address."""
     clock = SimpleNamespace(now=1000.25)
     rate = CreationRate(counter=LocalCounter(lambda: clock.now), per_minute=PER_OWNER, per_address=PER_ADDRESS)
@@ -64,7 +64,9 @@ TAKES = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(TAKES, st.sampled_from([0, 200 * KIB]), st.sampled_from([0, 300 * KIB]))
-def test_bandwidth(takes: list[tuple[int, str, float]], per_upload: int, per_owner: int) -> None:
+def test_uploads_get_no_more_bytes_than_their_rates_permit(
+    takes: list[tuple[int, str, float]], per_upload: int, per_owner: int
+) -> None:
     """Whatever begins, ends and resumes: uploads get no more bytes than their rates permit, and a turn each."""
     if not per_upload and not per_owner:
         return
@@ -103,7 +105,7 @@ REQUESTS = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(REQUESTS)
-def test_slots(requests: list[tuple[int, float, float, bool]]) -> None:
+def test_never_more_uploads_at_once_than_slots(requests: list[tuple[int, float, float, bool]]) -> None:
     """Never more uploads at once than slots, whatever is cut; waits are bounded; in the end every slot is free."""
     running: dict[object, int] = defaultdict(int)
     slots = BodySlots(2, wait_seconds=5)

@@ -27,9 +27,14 @@ class FakeS3(S3Client):
         self.failures: dict[str, list[StoreError]] = {}
         self.is_done_first = False  # whether a call that fails is done all the same
         self.calls: list[str] = []
+        self.page_size = 0  # of listings; 0 is no limit
+        self.refused: dict[str, StoreError] = {}  # by key
+        self.crcs: dict[str, int] = {}  # of objects, as S3 keeps them from the time when it received the bytes
 
     async def call(self, operation: str, **arguments: Any) -> Any:
         self.calls.append(operation)
+        if (refusal := self.refused.get(arguments.get("Key", ""))) is not None:
+            raise refusal
         failure = failures.pop(0) if (failures := self.failures.get(operation)) else None
         if failure is not None and not self.is_done_first:
             raise failure
@@ -39,11 +44,19 @@ class FakeS3(S3Client):
         return answer
 
     async def send_part(
-        self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
+        self,
+        key: str,
+        multipart_id: str,
+        number: int,
+        pieces: Sequence[bytes | memoryview],
+        checksum: Mapping[str, str],
     ) -> str:
         part = {"Key": key, "UploadId": multipart_id, "PartNumber": number, "Body": b"".join(pieces)}
         sent = await self.call("upload_part", **part, **checksum)
         return str(sent["ETag"])
+
+    async def send_object(self, key: str, pieces: Sequence[bytes | memoryview], **arguments: Any) -> None:
+        await self.call("put_object", Key=key, Body=b"".join(pieces), **arguments)
 
     async def read(self, key: str, start: int, stop: int) -> Any:
         if key not in self.objects:
@@ -68,6 +81,7 @@ class FakeS3(S3Client):
         if "IfNoneMatch" in arguments and key in self.objects:
             raise Conflict("an object has this key already")
         self.objects[key] = body
+        self.crcs[key] = checksums.crc_of(body)
         self.metadata[key] = arguments.get("Metadata", {})
 
     def _put_object(self, Key: str, Body: bytes, **more: Any) -> Any:
@@ -77,7 +91,9 @@ class FakeS3(S3Client):
     def _head_object(self, Key: str, **_: Any) -> Any:
         if Key not in self.objects:
             raise ObjectMissing("there is no such object")
-        return {"ContentLength": len(self.objects[Key]), "ETag": '"x"', "Metadata": self.metadata.get(Key, {})}
+        checksum = {checksums.FIELD: checksums.to_field(self.crcs[Key])} if Key in self.crcs else {}
+        size = len(self.objects[Key])
+        return {"ContentLength": size, "ETag": '"x"', "Metadata": self.metadata.get(Key, {}), **checksum}
 
     def _delete_object(self, Key: str) -> None:
         self.objects.pop(Key, None)
@@ -96,10 +112,12 @@ class FakeS3(S3Client):
         return {"ETag": _etag(Body)}
 
     def _upload_part_copy(
-        self, Key: str, UploadId: str, PartNumber: int, CopySource: Mapping[str, str], CopySourceRange: str
+        self, Key: str, UploadId: str, PartNumber: int, CopySource: Mapping[str, str], CopySourceRange: str = ""
     ) -> Any:
-        first, last = map(int, CopySourceRange.removeprefix("bytes=").split("-"))
-        body = self._get_object(CopySource["Key"])[first : last + 1]
+        body = self._get_object(CopySource["Key"])
+        if CopySourceRange:
+            first, last = map(int, CopySourceRange.removeprefix("bytes=").split("-"))
+            body = body[first : last + 1]
         return {"CopyPartResult": self._upload_part(Key, UploadId, PartNumber, body)}
 
     def _list_parts(self, Key: str, UploadId: str, **_: Any) -> Any:
@@ -119,13 +137,22 @@ class FakeS3(S3Client):
         self.parts_of(UploadId, Key)
         del self.multiparts[UploadId]
 
-    def _list_objects_v2(self, Prefix: str) -> Any:
-        found = sorted(key for key in self.objects if key.startswith(Prefix))
-        return {"Contents": [{"Key": key, "LastModified": MADE_AT, "Size": len(self.objects[key])} for key in found]}
+    def _list_objects_v2(self, Prefix: str, ContinuationToken: str = "") -> Any:
+        found = sorted(key for key in self.objects if key.startswith(Prefix) and key > ContinuationToken)
+        listed = found[: self.page_size or None]
+        contents = [{"Key": key, "LastModified": MADE_AT, "Size": len(self.objects[key])} for key in listed]
+        more = {"IsTruncated": True, "NextContinuationToken": listed[-1]} if len(listed) < len(found) else {}
+        return {"Contents": contents, **more}
 
-    def _list_multipart_uploads(self, Prefix: str) -> Any:
-        found = [(key, name) for name, (key, _) in self.multiparts.items() if key.startswith(Prefix)]
-        return {"Uploads": [{"Key": key, "UploadId": name, "Initiated": MADE_AT} for key, name in found]}
+    def _list_multipart_uploads(self, Prefix: str, KeyMarker: str = "", UploadIdMarker: str = "") -> Any:
+        every = sorted((key, name) for name, (key, _) in self.multiparts.items() if key.startswith(Prefix))
+        found = [each for each in every if each > (KeyMarker, UploadIdMarker)]
+        listed = found[: self.page_size or None]
+        uploads = [{"Key": key, "UploadId": name, "Initiated": MADE_AT} for key, name in listed]
+        if len(listed) == len(found):
+            return {"Uploads": uploads}
+        key, name = listed[-1]
+        return {"Uploads": uploads, "IsTruncated": True, "NextKeyMarker": key, "NextUploadIdMarker": name}
 
 
 class FakeS3Store(S3Store):

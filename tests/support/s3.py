@@ -45,6 +45,21 @@ class S3Server:
         self.kind = kind
         self._service = service
 
+    @property
+    def directory(self) -> Path:
+        """Where the service keeps its objects."""
+        return self._needed().objects
+
+    @property
+    def process_id(self) -> int:
+        """That of the process that answers."""
+        return self._needed().process_id
+
+    @property
+    def access_log(self) -> Path:
+        """A line for each request, of versitygw with ``logs_requests``."""
+        return self._needed().directory / "access.log"
+
     def account(self, bucket: str) -> S3Account:
         return S3Account(
             bucket=bucket,
@@ -112,9 +127,12 @@ class S3Server:
 
 
 @contextmanager
-def running_s3(kind: str = "") -> Iterator[S3Server]:
-    """Start an empty server of this kind, by default the one of ``TUSD_PY_TEST_S3``."""
-    kind = kind or _CHOSEN or VERSITYGW
+def running_s3(kind: str = "", *, logs_requests: bool = False, keeps_alive: bool = False) -> Iterator[S3Server]:
+    """Start an empty server of this kind, by default the one of ``TUSD_PY_TEST_S3``.
+
+    With ``logs_requests``, and with ``keeps_alive``, which leaves connections open after a request, it is versitygw.
+    """
+    kind = VERSITYGW if logs_requests or keeps_alive else kind or _CHOSEN or VERSITYGW
     if "://" in kind:
         with _running_elsewhere(kind) as server:
             yield server
@@ -123,7 +141,11 @@ def running_s3(kind: str = "") -> Iterator[S3Server]:
     with tempfile.TemporaryDirectory(
         prefix="s3-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None, ignore_cleanup_errors=True
     ) as directory:
-        service = KINDS[kind](Path(directory))
+        service = (
+            Versitygw(Path(directory), logs_requests=logs_requests, keeps_alive=keeps_alive)
+            if kind == VERSITYGW
+            else KINDS[kind](Path(directory))
+        )
         server = S3Server(service.url, kind, service)
         try:
             server.start()

@@ -28,6 +28,7 @@ class Break(StrEnum):
     ERROR_200 = "200 with an error"  # it arrives; the answer is 200 with InternalError in its body
     HELD = "held"  # it waits until ``release``, then it arrives, whether its sender still lives or not
     CHANGED = "changed"  # it arrives with one wrong byte
+    NONE = "none"  # it arrives and is answered: only the next ones are broken
 
 
 @dataclass
@@ -64,11 +65,12 @@ class S3Proxy:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _break_of(self, operation: str, has_body: bool) -> Break | None:
-        for index, (name, how) in enumerate(self._breaks):
-            if name in ("*", operation) and (has_body or how is not Break.CHANGED):
+    def _break_of(self, name: str, operation: str, has_body: bool) -> Break | None:
+        for index, (broken, how) in enumerate(self._breaks):
+            if broken in ("*", name) and (has_body or how is not Break.CHANGED):
                 del self._breaks[index]
-                self.broken.append(operation)
+                if how is not Break.NONE:
+                    self.broken.append(operation)
                 return how
         return None
 
@@ -106,8 +108,9 @@ class S3Proxy:
         kept = [line for line in lines if not line.lower().startswith(("expect:", "connection:"))]
         operation = operation_of(lines[0], headers)
         # The objects by which a server tries the bucket are at times of their own.
-        name = "Probe" if "/probe" in lines[0] else operation
-        how = self._break_of(name, bool(body))
+        name = "Trial" if "/tails/probe" in lines[0] else "Probe" if "/probe" in lines[0] else operation
+        how = self._break_of(name, operation, bool(body))
+        how = None if how is Break.NONE else how
         if how in (Break.UNAVAILABLE, Break.INTERNAL):
             code = b"SlowDown" if how is Break.UNAVAILABLE else b"InternalError"
             writer.write(_response(int(how), _ERROR % code))

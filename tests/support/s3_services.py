@@ -35,6 +35,17 @@ class S3Service(ABC):
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def objects(self) -> Path:
+        """Where the objects are, if they are in a directory."""
+        return self.directory / "objects"
+
+    @property
+    def process_id(self) -> int:
+        """That of the process that answers."""
+        assert self._process is not None, "it runs"
+        return self._process.pid
+
     @abstractmethod
     def command(self) -> Sequence[str]:
         """The command of the process that answers."""
@@ -64,11 +75,19 @@ class S3Service(ABC):
 class Versitygw(S3Service):
     """A gateway over a directory. Needs Go to be built."""
 
+    def __init__(self, directory: Path, *, logs_requests: bool = False, keeps_alive: bool = False) -> None:
+        super().__init__(directory)
+        self._logs_requests = logs_requests
+        self._keeps_alive = keeps_alive
+
     def command(self) -> Sequence[str]:
-        data = self.directory / "objects"
-        data.mkdir(exist_ok=True)
+        self.objects.mkdir(exist_ok=True)
         options = ["--port", f"127.0.0.1:{self.port}", "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--quiet"]
-        return [str(versitygw_program()), *options, "posix", str(data)]
+        if self._logs_requests:
+            options += ["--access-log", str(self.directory / "access.log")]
+        if self._keeps_alive:
+            options += ["--keep-alive"]
+        return [str(versitygw_program()), *options, "posix", str(self.objects)]
 
 
 class SeaweedFS(S3Service):
@@ -87,7 +106,7 @@ class SeaweedFS(S3Service):
 
     def start(self) -> None:
         if self._servers is None:
-            (self.directory / "objects").mkdir()
+            self.objects.mkdir()
             keys = {"credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}], "name": "tests"}
             actions = ["Admin", "Read", "Write", "List", "Tagging"]
             (self.directory / "s3.json").write_text(json.dumps({"identities": [{**keys, "actions": actions}]}))

@@ -65,6 +65,10 @@ class Whole:
         return bool(self.scope["root_path"])
 
     @property
+    def address(self) -> dict[str, Any]:
+        return {name: self.scope[name] for name in ("http_version", "server", "client", "scheme")}
+
+    @property
     def client_host(self) -> str | None:
         client = self.scope["client"]
         return client[0] if client else None

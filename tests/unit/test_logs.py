@@ -185,7 +185,7 @@ async def test_lines_of_one_turn_are_one_write() -> None:
     logs.configure("json", "info", stream)
     for number in range(3):
         LOGGER.info("line %d", number)
-    logs.log_event(LOGGER, "line 3", {})
+    logs.log_event(LOGGER, "line 3", dict)
     assert "" == stream.getvalue()
     await asyncio.sleep(0)
     assert [f"line {number}" for number in range(4)] == [
@@ -232,7 +232,7 @@ def test_events_have_the_same_line_with_and_without_a_record(format: Literal["js
             logging.getLogger().addHandler(logging.NullHandler())
         token = logs.request_id.set("abc123")
         try:
-            logs.log_event(LOGGER, "upload created", dict(values))
+            logs.log_event(LOGGER, "upload created", dict, values)
         finally:
             logs.request_id.reset(token)
         # Without the time.
@@ -248,10 +248,10 @@ def test_event_that_cannot_be_written_raises_nothing(
     stream = io.StringIO()
     logs.configure("json", "info", stream)
     stream.close()
-    logs.log_event(LOGGER, "upload created", {"upload": "abc"})
+    logs.log_event(LOGGER, "upload created", dict, {"upload": "abc"})
     assert "Logging error" in capsys.readouterr().err
     monkeypatch.setattr(logging, "raiseExceptions", False)
-    logs.log_event(LOGGER, "upload created", {"upload": "abc"})
+    logs.log_event(LOGGER, "upload created", dict, {"upload": "abc"})
     assert "" == capsys.readouterr().err
 
 
@@ -273,7 +273,7 @@ def test_privacy_applies_to_events() -> None:
     """The address is shortened and the name of the file left out."""
     stream = io.StringIO()
     logs.configure("json", "info", stream, privacy=True)
-    logs.log_event(LOGGER, "upload created", {"client": "192.0.2.7", "file_name": "x"})
+    logs.log_event(LOGGER, "upload created", dict, {"client": "192.0.2.7", "file_name": "x"})
     assert ("192.0.2.0/24", None) == (
         json.loads(stream.getvalue()).get("client"),
         json.loads(stream.getvalue()).get("file_name"),
@@ -284,5 +284,5 @@ def test_events_below_the_level_are_dropped() -> None:
     """At level warning, nothing is written."""
     stream = io.StringIO()
     logs.configure("json", "warning", stream)
-    logs.log_event(LOGGER, "upload created", {})
+    logs.log_event(LOGGER, "upload created", dict)
     assert "" == stream.getvalue()

@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, row_limit, say, settings_of
-from tusd_py.commands.output import counted
+from tusd_py.commands.console import (
+    AsJson,
+    Config,
+    DataDir,
+    choices,
+    command_group,
+    fail,
+    instant,
+    row_limit,
+    say,
+    settings_of,
+)
+from tusd_py.commands.output import counted, say_empty
 
 if TYPE_CHECKING:
     from tusd_py.contracts.audit_log import AuditLog
@@ -68,15 +78,15 @@ def list_entries(
         object_id=object_id,
         outcome=choices("--outcome", [outcome], AuditOutcome)[0] if outcome else None,
         address=address,
-        since=_time("--since", since),
-        until=_time("--until", until),
+        since=instant("--since", since),
+        until=instant("--until", until),
     )
     settings = settings_of(config, {"storage.data_dir": data_dir})
     found = _call(settings, lambda audit_log: _newest(audit_log, matching, count))
     for recorded in found:
         say(json.dumps(audit_view(recorded)) if as_json else _line(recorded))
     if not found and not as_json:
-        say("no entries" if settings.audit.enabled else "no entries; the audit log is off (audit.enabled)")
+        say_empty("no entries" if settings.audit.enabled else "no entries; the audit log is off (audit.enabled)")
 
 
 @app.command()
@@ -117,18 +127,6 @@ def _read_anchors(path: Path) -> dict[int, str]:
     if not found:
         fail([f"{path} has no anchor, such as 17:3fa9...: name lines of the log with 'audit log sealed'"])
     return found
-
-
-def _time(flag: str, text: str) -> datetime | None:
-    from datetime import UTC
-
-    if not text:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        fail([f"{flag} is {text!r}; it must be a date or a time such as 2026-01-31T12:00:00Z"])
 
 
 def _line(recorded: RecordedEntry) -> str:

@@ -14,6 +14,8 @@ from tusd_py.commands.output import fail as fail
 from tusd_py.commands.output import say as say
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tusd_py.settings import Settings, Sourced
 
 E = TypeVar("E", bound=StrEnum)
@@ -76,8 +78,24 @@ def choices(flag: str, texts: Sequence[str], members: Iterable[E]) -> list[E]:
     return [known[text] for text in texts]
 
 
-def row_limit(text: str, flag: str = "--limit") -> int:
-    """How many rows to list. Exits with a sentence if ``text`` is not a number from 1 to ``_ROWS_MAX``."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= _ROWS_MAX):
-        fail([f"{flag} is {text!r}; it must be a whole number from 1 to {_ROWS_MAX}"])
+def row_limit(text: str, flag: str = "--limit", most: int = _ROWS_MAX) -> int:
+    """How many rows to list. Exits with a sentence if ``text`` is not a number from 1 to ``most``."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        fail([f"{flag} is {text!r}; it must be a whole number from 1 to {most}"])
     return int(text)
+
+
+def instant(flag: str, text: str) -> datetime | None:
+    """A time or a date in ISO 8601, in UTC if it has no zone; ``None`` if ``text`` is empty.
+
+    Exits with a sentence for any other text.
+    """
+    from datetime import UTC, datetime
+
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        fail([f"{flag} is {text!r}; it must be a date or a time such as 2026-01-31T12:00:00Z"])

@@ -10,6 +10,7 @@ import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, command_group, fail, say, settings_of
 from tusd_py.commands.operator_audit import operator_entries
+from tusd_py.commands.output import say_empty
 
 if TYPE_CHECKING:
     from tusd_py.contracts.endpoint_states import EndpointStates
@@ -38,7 +39,7 @@ def list_endpoints(as_json: AsJson = False, config: Config = None, data_dir: Dat
         line = f"closed  {format_time(endpoint.since)}  {endpoint.name}  {endpoint.reason}"
         say(json.dumps(endpoint_view(endpoint)) if as_json else line)
     if not closed and not as_json:
-        say("no closed endpoints")
+        say_empty("no closed endpoints")
 
 
 @app.command("open")

@@ -9,7 +9,7 @@ import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, command_group, row_limit, say, settings_of
 from tusd_py.commands.jobs import with_job_queue
-from tusd_py.commands.output import counted
+from tusd_py.commands.output import counted, say_empty
 
 if TYPE_CHECKING:
     from tusd_py.contracts.job_queue import JobQueue
@@ -49,6 +49,9 @@ def tail(
 
     async def run(job_queue: JobQueue) -> None:
         found = await job_queue.list_events(upload_id=upload, newest=True, limit=count)
+        if not found and not as_json:
+            is_off = not settings.events.record and not settings.webhooks.endpoints
+            say_empty("no events; events.record records those without a subscriber" if is_off else "no events")
         last = 0
         while True:
             for position, event in found:

@@ -10,6 +10,7 @@ import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, row_limit, say, settings_of
 from tusd_py.commands.operator_audit import operator_entries
+from tusd_py.commands.output import say_empty
 from tusd_py.model.jobs import Job, JobState
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def list_jobs(
     for job in jobs:
         say(json.dumps(job_view(job)) if as_json else _line(job))
     if not jobs and not as_json:
-        say("no jobs")
+        say_empty("no jobs")
 
 
 @app.command()

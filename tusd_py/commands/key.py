@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, say, settings_of
-from tusd_py.commands.output import size_text
+from tusd_py.commands.output import say_empty, size_text
 
 if TYPE_CHECKING:
     from tusd_py.contracts.accounts import ApiKeys
@@ -102,7 +102,8 @@ def list_keys(owner: OfOwner = "", as_json: AsJson = False, config: Config = Non
             found += page
         return found
 
-    for key in _call(settings, run):
+    found = _call(settings, run)
+    for key in found:
         view = key_view(key)
         if as_json:
             say(json.dumps(view))
@@ -115,6 +116,9 @@ def list_keys(owner: OfOwner = "", as_json: AsJson = False, config: Config = Non
                 scope += f"  only {' '.join(key.limits.types)}"
             roles, used = " ".join(sorted(key.roles)), view["last_used_at"] or "never"
             say(f"{key.id}  {key.owner}  {roles}  {scope}  {state}  used {used}  {key.label}".rstrip())
+    if not found and not as_json:
+        of_owner = f" of {owner}" if owner else ""
+        say_empty(f"no keys{of_owner}; tusd-py key add makes one")
 
 
 @app.command("revoke")

@@ -24,6 +24,12 @@ def say(line: str) -> None:
         fail([f"standard output cannot be written to: {error.strerror}"])
 
 
+def say_empty(line: str) -> None:
+    """Say on standard error that a list is empty, so that a program that reads the list reads nothing."""
+    with suppress(OSError):
+        print(line, file=sys.stderr)
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """The number with its noun, such as ``1 key`` and ``2 keys``. ``plural`` is needed where no s makes it."""
     return f"{count} {noun if count == 1 else plural or f'{noun}s'}"

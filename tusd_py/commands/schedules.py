@@ -10,6 +10,7 @@ import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, fail, say, settings_of
 from tusd_py.commands.operator_audit import operator_entries
+from tusd_py.commands.output import say_empty
 
 if TYPE_CHECKING:
     from tusd_py.contracts.schedule_states import ScheduleStates
@@ -41,9 +42,9 @@ def list_schedules(
         say(json.dumps(schedule_view(state)) if as_json else _line(state))
     if waiting := sorted(on - {state.name for state in shown}):
         if not as_json:
-            say(f"not planned yet: {', '.join(waiting)}; the server plans them when it starts")
+            say_empty(f"not planned yet: {', '.join(waiting)}; the server plans them when it starts")
     elif not shown and not as_json:
-        say("no schedules are on")
+        say_empty("no schedules are on")
 
 
 @app.command()

@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, row_limit, say, settings_of
+from tusd_py.commands.console import (
+    AsJson,
+    Config,
+    DataDir,
+    choices,
+    command_group,
+    fail,
+    instant,
+    row_limit,
+    say,
+    settings_of,
+)
 from tusd_py.commands.operator_audit import operator
+from tusd_py.commands.output import say_empty
 from tusd_py.model.ids import known_id
 from tusd_py.model.upload import Status, Upload
 
@@ -31,8 +43,28 @@ Statuses = Annotated[
         "[all but expired and terminated]",
     ),
 ]
-OfOwner = Annotated[str, typer.Option("--owner", metavar="<owner>", help="Only uploads of this owner.")]
-Limit = Annotated[str, typer.Option("--limit", metavar="<number>", help="How many of the newest uploads.")]
+OfOwner = Annotated[
+    str | None,
+    typer.Option("--owner", metavar="<owner>", help="Only uploads of this owner; an empty one means those of nobody."),
+]
+Named = Annotated[
+    str,
+    typer.Option("--name", metavar="<prefix>", help="Only files whose names begin with this; they are listed by name."),
+]
+CreatedFrom = Annotated[
+    str, typer.Option("--created-from", metavar="<time>", help="Only uploads created at this time or later.")
+]
+CreatedBefore = Annotated[
+    str, typer.Option("--created-before", metavar="<time>", help="Only uploads created before this time.")
+]
+DeclaredType = Annotated[str, typer.Option("--declared-type", metavar="<type>", help="Only files said to be of it.")]
+DetectedType = Annotated[str, typer.Option("--detected-type", metavar="<type>", help="Only files found to be of it.")]
+OfGrant = Annotated[
+    str, typer.Option("--grant", metavar="<id>", help="Only uploads made with this upload link or access code.")
+]
+Limit = Annotated[str, typer.Option("--limit", metavar="<number>", help="How many uploads.")]
+#: Uploads are printed as they are read, so that any number can be listed.
+_LIMIT_MAX = 10**9
 _LIVING = [status for status in Status if status not in (Status.EXPIRED, Status.TERMINATED)]
 _IN_MEMORY = "only the server process that holds the records can list them"
 
@@ -40,27 +72,49 @@ _IN_MEMORY = "only the server process that holds the records can list them"
 @app.command("list")
 def list_uploads(
     status: Statuses = None,
-    owner: OfOwner = "",
+    owner: OfOwner = None,
+    name: Named = "",
+    created_from: CreatedFrom = "",
+    created_before: CreatedBefore = "",
+    declared_type: DeclaredType = "",
+    detected_type: DetectedType = "",
+    grant: OfGrant = "",
     limit: Limit = "50",
     as_json: AsJson = False,
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """List uploads, newest first."""
+    """List uploads, newest first. The filters are those of GET /api/uploads."""
     from tusd_py.commands.database import with_database
+    from tusd_py.protocol.listing import FAR, UploadFilter, microseconds, name_key
+    from tusd_py.uploads.listing import listed
     from tusd_py.views import upload_view
     from tusd_py.wiring.databases import open_records
 
-    statuses, count = choices("--status", status or [], Status) or _LIVING, row_limit(limit)
+    wanted = UploadFilter(
+        statuses=frozenset(choices("--status", status or [], Status) or _LIVING),
+        owner=owner,
+        created_from=microseconds(instant("--created-from", created_from), 0),
+        created_before=microseconds(instant("--created-before", created_before), FAR),
+        name_prefix=name_key(name),
+        declared_type=declared_type.lower(),
+        detected_type=detected_type.lower(),
+        grant=grant,
+    )
+    count = row_limit(limit, most=_LIMIT_MAX)
 
-    async def run(records: Records) -> list[Upload]:
-        return await records.list_uploads(statuses, owner=owner, limit=count)
+    async def run(records: Records) -> int:
+        number = 0
+        async for upload in listed(records, wanted, count):
+            say(json.dumps(upload_view(upload)) if as_json else _line(upload))
+            number += 1
+        return number
 
-    found = with_database(settings_of(config, {"storage.data_dir": data_dir}), open_records, run, _IN_MEMORY)
-    for upload in found:
-        say(json.dumps(upload_view(upload)) if as_json else _line(upload))
-    if not found and not as_json:
-        say("no uploads")
+    if (
+        not with_database(settings_of(config, {"storage.data_dir": data_dir}), open_records, run, _IN_MEMORY)
+        and not as_json
+    ):
+        say_empty("no uploads")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from tusd_py.commands.console import AsJson, Config, DataDir, choices, command_group, fail, say, settings_of
-from tusd_py.commands.output import counted
+from tusd_py.commands.output import counted, say_empty
 
 if TYPE_CHECKING:
     from tusd_py.access.accounts import AccountEditor
@@ -68,13 +68,16 @@ def list_accounts(as_json: AsJson = False, config: Config = None, data_dir: Data
             found += page
         return found
 
-    for account in _call(settings, run):
+    found = _call(settings, run)
+    for account in found:
         seen = "never" if account.logged_in_at is None else f"{account.logged_in_at:%Y-%m-%d %H:%M:%SZ}"
         if as_json:
             say(json.dumps(account_view(account)))
         else:
             state = "disabled" if account.is_disabled else "enabled"
             say(f"{account.name:<24} {state:<9} {', '.join(sorted(account.roles)):<24} last login {seen}")
+    if not found and not as_json:
+        say_empty("no accounts; tusd-py user add adds one")
 
 
 @app.command("roles")

@@ -9,7 +9,7 @@ from typing import Protocol
 from tusd_py.model.frozen import frozen
 from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.quota import ExhaustedQuota
-from tusd_py.model.upload import Status, Upload
+from tusd_py.model.upload import Upload
 from tusd_py.protocol.listing import PageKey, UploadFilter
 
 
@@ -88,10 +88,6 @@ class Records(Protocol):
 
     async def delete(self, upload: Upload) -> None:
         """Delete the record if it still has this token; otherwise do nothing."""
-        ...
-
-    async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
-        """The newest uploads by creation, newest first, that are in one of ``statuses`` and, if given, of ``owner``."""
         ...
 
     async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:

@@ -1,4 +1,4 @@
-"""The contract of zero-copy transfers: large bodies move between socket and file without becoming Python objects.
+"""The contract of zero-copy transfers: large bodies move between socket and store without becoming Python objects.
 
 Request bodies, sinks, contents and servers may offer it; reading and writing pieces always works as well. Bytes move in
 bursts: a socket is acquired, a thread transfers for a few milliseconds, and the socket is given back.
@@ -71,7 +71,12 @@ class ZeroCopyBody(RequestBody, Protocol):
 
 @runtime_checkable
 class ZeroCopySink(Sink, Protocol):
-    """A sink over a file."""
+    """A sink that can read from a socket."""
+
+    @property
+    def can_transfer(self) -> bool:
+        """Whether ``transfer`` would take bytes now, without waiting for other work than its own."""
+        ...
 
     async def transfer(self, reader: SocketReader, observer: ByteObserver | None = None) -> None:
         """Write what ``reader`` yields behind everything written before. Write ``reader.pieces`` first.

@@ -162,7 +162,7 @@ class TusdBucket:
             size = found["ContentLength"]
             if size > INFO_BYTES_MAX:
                 raise InfoInvalid(f"{info_key} is too large for an .info object")
-            text = await self.client.read_all(info_key, size) if size else b""
+            text = await self.client.read_range(info_key, 0, size) if size else b""
         except ObjectMissing:
             raise InfoInvalid("it was deleted meanwhile") from None
         info = parse_info(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from tusd_py.model.frozen import frozen
@@ -19,6 +20,7 @@ PageKey = tuple[int | str, str]
 _TYPE_CHARACTERS_MAX = 127
 _LAST_CHARACTER = "\U0010ffff"
 _ALL = frozenset(Status)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: After every time.
 FAR = 2**63 - 1
 
@@ -68,6 +70,11 @@ class UploadFilter:
             and self.created_from <= upload.created_at < self.created_before
             and upload.name_key.startswith(self.name_prefix)
         )
+
+
+def microseconds(at: datetime | None, otherwise: int) -> int:
+    """The instant as lists compare it, at or after 1970; ``otherwise`` if there is none."""
+    return otherwise if at is None else max((at - _EPOCH) // timedelta(microseconds=1), 0)
 
 
 def name_key(name: str) -> str:

@@ -149,13 +149,15 @@ class Parser:
             body = BodyInfo(length=body_length)
         return Create(length=length, metadata_header=metadata_header, body=body)
 
-    def parse_repeated_creation(self, length: str, metadata_header: str) -> Create | None:
-        """As ``parse_plain_creation``, for headers of which it has accepted all but the values of these two."""
-        number = parse_number(length)
-        if number is None or len(metadata_header) > self.limits.metadata_bytes_max:
+    def parse_repeated_creation(self, length: str, metadata_header: str) -> int | None:
+        """Check the values of two headers of a creation all of whose others ``parse_plain_creation`` has accepted.
+
+        Returns the length, or ``None`` where ``parse`` has to look at the request. Raises ``TusError`` as it does.
+        """
+        if len(metadata_header) > self.limits.metadata_bytes_max:
             return None
         read_metadata(metadata_header)
-        return Create(length=number, metadata_header=metadata_header)
+        return parse_number(length)
 
     def parse_plain_change(self, head: Head) -> Append | Inspect | Terminate | None:
         """What ``parse`` returns for an ordinary HEAD, PATCH or DELETE of an upload; ``None`` for every other request.

@@ -66,11 +66,6 @@ class MemoryRecords:
         if recorded is not None and recorded.token == upload.token:
             del self._uploads[upload.id]
 
-    async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
-        self._refuse_when_closed()
-        found = (u for u in self._uploads.values() if u.status in statuses and owner in ("", u.owner))
-        return sorted(found, key=lambda upload: (upload.created_at, upload.id), reverse=True)[:limit]
-
     async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:
         self._refuse_when_closed()
         found = sorted(((_key(u, wanted), u) for u in self._uploads.values() if wanted.matches(_listed(u))), key=_first)

@@ -22,6 +22,7 @@ from tusd_py.serving.acceptor import Acceptor, ConnectionCounts
 from tusd_py.serving.connection_limit import ConnectionLimit
 from tusd_py.serving.http.response_date import ResponseDate
 from tusd_py.serving.http.send_deadline import SendDeadline
+from tusd_py.serving.memory_release import MemoryRelease, release_memory
 from tusd_py.settings import ServerSettings
 
 _log = logging.getLogger("tusd_py.serving")
@@ -74,6 +75,7 @@ class Server(uvicorn.Server):
         self._grace_seconds = settings.shutdown_timeout_seconds
         self._send_deadline = SendDeadline(self.server_state.connections, settings.send_timeout_seconds)
         self._date = ResponseDate()
+        self._memory_release = MemoryRelease()
         self._on_started = on_started
         #: Only with several server processes.
         self._counts = counts
@@ -105,6 +107,8 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         must_exit = await super().on_tick(counter)
         self.server_state.default_headers = self._date
+        if self._memory_release.is_due(len(self.server_state.connections), self._loop.time()):
+            await release_memory()
         return must_exit
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -15,6 +15,7 @@ from datetime import datetime
 from tusd_py.contracts.object_list import ObjectList, StoredObject
 from tusd_py.contracts.store import StoreError
 from tusd_py.model.upload import Upload
+from tusd_py.uploads.failure_streak import FailureStreak
 from tusd_py.uploads.locking import fence
 from tusd_py.uploads.ports import Ports
 
@@ -34,14 +35,20 @@ async def find_abandoned(
 ) -> AsyncIterator[Abandoned]:
     """Every object made before ``before`` that no record names and no running request may be about to name.
 
-    With ``removes`` each is removed; one that cannot be is reported as it is. Raises ``StoreError`` or
-    ``RecordsError``.
+    With ``removes`` each is removed; one that cannot be is reported as it is. Raises ``RecordsError``, or
+    ``StoreError`` if nothing can be listed or removed any more.
     """
+    failures = FailureStreak()
     async with aclosing(objects.list_objects(before)) as batches:  # type: ignore[type-var]  # stores use generators
         async for batch in batches:
             for stored in await _unnamed(ports, objects, batch):
-                if (found := await _judge(ports, objects, stored, removes)) is not None:
+                found = await _judge(ports, objects, stored, removes)
+                if isinstance(found, StoreError):
+                    yield Abandoned(stored, False)
+                    failures.add(str(found))
+                elif found is not None:
                     yield found
+                    failures.end()
 
 
 async def remove_abandoned(ports: Ports, before: datetime) -> int:
@@ -66,8 +73,13 @@ def _is_named(objects: ObjectList, upload: Upload | None, stored: StoredObject) 
     return upload is not None and objects.is_named(upload, stored)
 
 
-async def _judge(ports: Ports, objects: ObjectList, stored: StoredObject, removes: bool) -> Abandoned | None:
-    """Look again under the lock: a request that holds it may be about to name the object in the record."""
+async def _judge(
+    ports: Ports, objects: ObjectList, stored: StoredObject, removes: bool
+) -> Abandoned | StoreError | None:
+    """Look again under the lock: a request that holds it may be about to name the object in the record.
+
+    Returns the failure if it could not be removed.
+    """
     lock = await ports.locker.try_acquire(stored.upload_id)
     if lock is None:
         return None
@@ -81,7 +93,7 @@ async def _judge(ports: Ports, objects: ObjectList, stored: StoredObject, remove
         await objects.remove_object(stored)
     except StoreError as failure:
         log.warning("could not remove the object %s, retrying later: %s", stored.key, failure)
-        return Abandoned(stored, False)
+        return failure
     finally:
         await lock.release()
     return Abandoned(stored, True)

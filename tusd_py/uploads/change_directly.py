@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from tusd_py.access.bounded_cache import BoundedCache
 from tusd_py.contracts.direct import (
     DirectDeletion,
     DirectLock,
@@ -31,6 +30,7 @@ from tusd_py.uploads.authorize import is_revocable, permits_as_it_is
 from tusd_py.uploads.body.sniffer import sniffer_for
 from tusd_py.uploads.commit import Cause, effects_of
 from tusd_py.uploads.create_directly import concerned_parts, direct_caller
+from tusd_py.uploads.known_writers import KnownWriters
 from tusd_py.uploads.locking import may_be_ahead_of_bytes
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed, needs_finish
@@ -52,8 +52,8 @@ _VERBS: dict[type[Append | Inspect | Terminate], Verb] = {
     Inspect: Verb.INSPECT,
     Terminate: Verb.TERMINATE,
 }
-#: How many uploads are remembered with the principal that may write to them.
-WRITERS_MAX = 10_000
+#: How many requests to terminate an upload look for it first after one that found none.
+_LOOKUPS = 16
 
 #: The requests that can be direct.
 DirectRequest = Append | Inspect | Terminate
@@ -64,8 +64,8 @@ DirectOutcome = Appended | Inspected | Terminated
 OnOutcome = Callable[[DirectOutcome | None, BaseException | None], None]
 
 
-def direct_changes(ports: Ports) -> DirectChanges | None:
-    """Changes without a task, if these backends and settings allow them."""
+def direct_changes(ports: Ports, writers: KnownWriters | None = None) -> DirectChanges | None:
+    """Changes without a task, if these backends and settings allow them. ``writers`` are known to creations too."""
     records, store, locker = ports.records, ports.store, ports.locker
     if not isinstance(records, DirectRecordChanges) or not isinstance(locker, DirectLocker):
         return None
@@ -73,7 +73,7 @@ def direct_changes(ports: Ports) -> DirectChanges | None:
         return None
     if ports.policy.subscriptions or any(ports.hooks.handles(hook) for hook in _HOOKS) or concerned_parts(ports):
         return None
-    return DirectChanges(ports, records, locker, store, store)
+    return DirectChanges(ports, records, locker, store, store, writers or KnownWriters())
 
 
 class DirectChanges:
@@ -86,6 +86,7 @@ class DirectChanges:
         locker: DirectLocker,
         store: DirectStore,
         deletion: DirectDeletion,
+        writers: KnownWriters,
     ) -> None:
         self.ports = ports
         self.records = records
@@ -93,7 +94,8 @@ class DirectChanges:
         self.store = store
         self.deletion = deletion
         self.locker = locker
-        self.writers = _Writers()
+        self.writers = writers
+        self._lookups_left = 0
 
     def begin(
         self,
@@ -130,32 +132,31 @@ class DirectChanges:
         return True
 
     def _terminate(self, change: _Change, request: Terminate) -> bool:
-        """Find and end the upload in one step, if the records do that."""
-        return self._transitions is not None and self._transitions.begin_transition(
-            request.upload_id, change.terminate, change.on_terminated, durable=True
+        """Find and end the upload in one step, if the records do that and the upload is likely to be there."""
+        return (
+            self._transitions is not None
+            and not self._lookups_left
+            and self._transitions.begin_transition(
+                request.upload_id, change.terminate, change.on_terminated, durable=True
+            )
         )
+
+    def note_termination(self, *, is_found: bool) -> None:
+        """Note whether a request to terminate an upload has found it.
+
+        The one step takes a place in a transaction that other writers wait for. So after a request that found nothing
+        the next ones look first, which delays no writer.
+        """
+        if not is_found:
+            self._lookups_left = _LOOKUPS
+        elif self._lookups_left:
+            self._lookups_left -= 1
 
     def _may_bring_bytes(self, principal: Principal | None) -> bool:
         """Whether a body needs to wait for no other one, and its type needs no look."""
         rates = self.ports.rates
         may_wait = rates.bodies is not None or rates.bandwidth is not None
         return not may_wait and (principal is None or principal.limits.types is None)
-
-
-class _Writers:
-    """Which principal may write to an upload, for those that this process has seen last.
-
-    It decides only whether the lock may be requested before the record is read, which decides on the request.
-    """
-
-    def __init__(self) -> None:
-        self._principals = BoundedCache[str, Principal](WRITERS_MAX)
-
-    def has(self, upload_id: str, principal: Principal) -> bool:
-        return self._principals.get(upload_id) == principal
-
-    def add(self, upload_id: str, principal: Principal) -> None:
-        self._principals.remember(upload_id, principal)
 
 
 def _is_plain(request: DirectRequest, size: int) -> bool:
@@ -259,6 +260,7 @@ class _Change:
         if upload is not None and not self._is_permitted(upload):
             raise _Unusual
         if isinstance(request, Terminate):
+            self._begun.note_termination(is_found=upload is not None and not upload.has_ended)
             after, effects = self.terminate(upload)
             self._after = self._begun.records.begin_update(self._upload, after, effects, self._on_terminated)
             return
@@ -294,6 +296,8 @@ class _Change:
         """Go on with the upload, which was found and recorded as terminated in one step."""
         if saved is not None:
             self._after = saved
+        else:
+            self._begun.note_termination(is_found=False)
         self._on_terminated(failure)
 
     def _is_permitted(self, upload: Upload) -> bool:

@@ -25,6 +25,7 @@ from tusd_py.uploads.authorize import is_revocable, permits_as_it_is
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.body.sniffer import sniffer_for
 from tusd_py.uploads.commit import Cause, effects_of
+from tusd_py.uploads.known_writers import KnownWriters
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.finish import completed
 from tusd_py.uploads.upload_log import log_creation
@@ -67,8 +68,8 @@ _HOOKS = (
 OnCreated = Callable[[Upload | None], None]
 
 
-def direct_creations(ports: Ports) -> DirectCreations | None:
-    """Creations without a task, if these backends and settings allow them."""
+def direct_creations(ports: Ports, writers: KnownWriters | None = None) -> DirectCreations | None:
+    """Creations without a task, if these backends and settings allow them. They add to ``writers``."""
     records, store = ports.records, ports.store
     if not isinstance(records, DirectRecords) or not isinstance(store, DirectStore):
         return None
@@ -76,7 +77,7 @@ def direct_creations(ports: Ports) -> DirectCreations | None:
         return None
     if concerned_parts(ports):
         return None
-    return DirectCreations(ports, records, store)
+    return DirectCreations(ports, records, store, writers or KnownWriters())
 
 
 def concerned_parts(ports: Ports) -> list[str]:
@@ -100,8 +101,9 @@ def direct_caller(method: str, client: str, principal: Principal | None) -> Call
 class DirectCreations:
     """Begins creations; they continue in callbacks of the event loop. Built once."""
 
-    def __init__(self, ports: Ports, records: DirectRecords, store: DirectStore) -> None:
+    def __init__(self, ports: Ports, records: DirectRecords, store: DirectStore, writers: KnownWriters) -> None:
         self._ports = ports
+        self._writers = writers
         self._records = records
         self._store = store
 
@@ -129,37 +131,74 @@ class DirectCreations:
         if ports.access is not None and not _may_create(ports, ports.access, principal):
             return False
         rules.create(request, ports.policy.limits_for(principal))
+        if body is None:
+            return self._begin_empty(length, request.metadata_header, client, principal, request_id, on_created)
         if not ports.empty_uploads.is_far_from_limit(client):
             return False
-        now = ports.clock()
-        upload = Upload(
-            id=ports.new_id(),
-            length=length,
-            metadata_header=request.metadata_header,
-            owner="" if principal is None else principal.subject,
-            created_at=now,
-            updated_at=now,
-            expires_at=ports.policy.new_expiry(now),
-            history=(HistoryEntry(Status.UPLOADING, now),),
-        )
-        if body is not None and sniffer_for(ports, upload) is not None:
+        upload = self._new_upload(length, request.metadata_header, principal)
+        if sniffer_for(ports, upload) is not None:
             return False
-        creation = _Creation(ports, self._records, upload, client, principal, request_id, on_created)
+        creation = _Creation(ports, self._records, self._writers, upload, client, principal, request_id, on_created)
         if not creation.count():
             return False
         try:
-            if body is None:
-                self._records.begin_insert(upload, creation.effects(upload), creation.on_inserted)
-            else:
-                creation.stored_bytes = size
-                durable = size == length or ports.policy.durable_saves
-                self._store.begin_write(upload, pieces, creation.on_stored, durable=durable)
+            creation.stored_bytes = size
+            durable = size == length or ports.policy.durable_saves
+            self._store.begin_write(upload, pieces, creation.on_stored, durable=durable)
         except BaseException:
             creation.take_back()
             raise
         # The server that stops waits for its requests, but not for one whose client is gone before a task answers it.
         ports.background.begin()
         return True
+
+    def begin_empty(
+        self, length: int, metadata_header: str | None, client: str, request_id: str, on_created: OnCreated
+    ) -> bool:
+        """As ``begin``, for a request without a body, while access control is off."""
+        if not length or self._ports.access is not None:
+            return False
+        rules.ensure_allowed_length(length, self._ports.policy.limits)
+        return self._begin_empty(length, metadata_header, client, None, request_id, on_created)
+
+    def _begin_empty(
+        self,
+        length: int,
+        metadata_header: str | None,
+        client: str,
+        principal: Principal | None,
+        request_id: str,
+        on_created: OnCreated,
+    ) -> bool:
+        """Begin to create an upload without bytes, which is allowed, and return whether that was possible."""
+        ports = self._ports
+        if not ports.empty_uploads.is_far_from_limit(client):
+            return False
+        upload = self._new_upload(length, metadata_header, principal)
+        creation = _Creation(ports, self._records, self._writers, upload, client, principal, request_id, on_created)
+        if not creation.count():
+            return False
+        try:
+            self._records.begin_insert(upload, creation.effects(upload), creation.on_inserted)
+        except BaseException:
+            creation.take_back()
+            raise
+        ports.background.begin()
+        return True
+
+    def _new_upload(self, length: int, metadata_header: str | None, principal: Principal | None) -> Upload:
+        ports = self._ports
+        now = ports.clock()
+        return Upload(
+            id=ports.new_id(),
+            length=length,
+            metadata_header=metadata_header,
+            owner="" if principal is None else principal.subject,
+            created_at=now,
+            updated_at=now,
+            expires_at=ports.policy.new_expiry(now),
+            history=(HistoryEntry(Status.UPLOADING, now),),
+        )
 
     def _may_bring_bytes(self, principal: Principal | None, size: int, length: int) -> bool:
         """Whether a body needs to wait for no other one, and its client no second look when the upload completes."""
@@ -187,12 +226,23 @@ def _is_plain(request: Create, size: int) -> bool:
 class _Creation:
     """One creation that has begun. Its callbacks do not raise."""
 
-    __slots__ = ("_client", "_on_created", "_ports", "_principal", "_records", "_request_id", "_upload", "stored_bytes")
+    __slots__ = (
+        "_client",
+        "_on_created",
+        "_ports",
+        "_principal",
+        "_records",
+        "_request_id",
+        "_upload",
+        "_writers",
+        "stored_bytes",
+    )
 
     def __init__(
         self,
         ports: Ports,
         records: DirectRecords,
+        writers: KnownWriters,
         upload: Upload,
         client: str,
         principal: Principal | None,
@@ -201,6 +251,7 @@ class _Creation:
     ) -> None:
         self._ports = ports
         self._records = records
+        self._writers = writers
         self._upload = upload
         self._client = client
         self._principal = principal
@@ -259,12 +310,20 @@ class _Creation:
                 ports.count_complete(upload)
             elif not upload.offset:
                 ports.empty_uploads.add(self._client, upload.id)
+            if self._principal is not None and not upload.is_complete:
+                self._remember_writer(self._principal)
             log_creation(upload, self._client, self._request_id)
         except Exception:
             # The outermost handler of this callback: the upload exists, so its client must learn the URL.
             log.exception("a creation was recorded, but not counted")
         ports.background.end()
         self._on_created(upload)
+
+    def _remember_writer(self, principal: Principal) -> None:
+        """The next request is likely to send bytes: it need not look first whether its client may."""
+        access = self._ports.access
+        if access is not None and permits_as_it_is(self._ports, access, principal, Verb.APPEND, self._upload):
+            self._writers.add(self._upload.id, principal)
 
     def _give_up(self, failure: BaseException) -> None:
         """Delete what was stored, as ``create`` does, and leave the request to it: it may fail the same way."""

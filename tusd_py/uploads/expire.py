@@ -12,6 +12,7 @@ from tusd_py.contracts.store import StoreError
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.uploads.background import TaskKind, task_key
 from tusd_py.uploads.commit import update
+from tusd_py.uploads.failure_streak import FailureStreak
 from tusd_py.uploads.locking import locked
 from tusd_py.uploads.ports import Ports
 from tusd_py.uploads.processing.assemble import schedule_assembly
@@ -39,9 +40,11 @@ class Swept:
 async def sweep(ports: Ports) -> Swept:
     """Expire every upload whose time has come, delete its bytes, and prune tombstones that are old enough.
 
-    Uploads that a client is writing to are skipped. After a crash the next pass completes what was left.
+    Uploads that a client is writing to are skipped. After a crash, and when the store is down, the next pass completes
+    what was left.
     """
     swept = Swept()
+    failures = FailureStreak()
     seen: set[str] = set()
     while True:
         # Only skipped uploads can still be due.
@@ -51,7 +54,11 @@ async def sweep(ports: Ports) -> Swept:
             return swept
         for upload in due:
             seen.add(upload.id)
-            await _sweep_one(ports, upload.id, swept)
+            try:
+                await _sweep_one(ports, upload.id, swept, failures)
+            except StoreError as failure:
+                log.warning("expired uploads wait for the store: %s", failure)
+                return swept
 
 
 async def prune(ports: Ports, keep_seconds: float) -> int:
@@ -76,7 +83,8 @@ async def prune_dead(ports: Ports, keep_seconds: float) -> int:
     return total
 
 
-async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
+async def _sweep_one(ports: Ports, upload_id: str, swept: Swept, failures: FailureStreak) -> None:
+    """Raises ``StoreError`` if the store is down."""
     lock = await ports.locker.try_acquire(upload_id)
     if lock is None:
         swept.skipped += 1
@@ -89,6 +97,7 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
         if upload.has_ended:
             # Again, since a crash may have come between the tombstone and this.
             await ports.store.delete(upload)
+            failures.end()
             await ports.records.delete(upload)
             swept.pruned += 1
         elif (needed := await _needed_until(ports, upload)) is not None and needed > now:
@@ -96,6 +105,7 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
             swept.skipped += 1
         else:
             await expire_locked(ports, upload)
+            failures.end()
             swept.expired += 1
     except RecordConflict:
         # Background work changed the record without the lock: the next pass sees the new state.
@@ -104,6 +114,7 @@ async def _sweep_one(ports: Ports, upload_id: str, swept: Swept) -> None:
         # One file that cannot be deleted must not stop the pass: its tombstone stays for the next one.
         log.warning("could not delete the bytes of upload %s, retrying later: %s", upload_id, failure)
         swept.skipped += 1
+        failures.add(str(failure))
     finally:
         await lock.release()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tusd_py.contracts.store import StoreError
+from tusd_py.uploads.failure_streak import FailureStreak
 from tusd_py.uploads.ports import Ports
 
 log = logging.getLogger(__name__)
@@ -18,9 +19,10 @@ async def remove_leftovers(ports: Ports, before: datetime) -> int:
     Returns for how many ids. Tombstones are records too. Raises ``StoreError`` or ``RecordsError``.
     """
     removed = 0
+    failures = FailureStreak()
     async for ids in ports.store.find_old(before):
         for upload_id in await _unrecorded(ports, ids):
-            removed += await _remove(ports, upload_id)
+            removed += await _remove(ports, upload_id, failures)
     if removed:
         log.warning("removed stored bytes that belong to no upload", extra={"count": removed})
     return removed
@@ -31,7 +33,7 @@ async def _unrecorded(ports: Ports, ids: Sequence[str]) -> list[str]:
     return [upload_id for upload_id, upload in zip(ids, found, strict=True) if upload is None]
 
 
-async def _remove(ports: Ports, upload_id: str) -> bool:
+async def _remove(ports: Ports, upload_id: str, failures: FailureStreak) -> bool:
     # A creation holds the lock of its upload from its first byte to its record.
     lock = await ports.locker.try_acquire(upload_id)
     if lock is None:
@@ -40,8 +42,10 @@ async def _remove(ports: Ports, upload_id: str) -> bool:
         if await ports.records.find(upload_id) is not None:
             return False
         await ports.store.purge(upload_id)
+        failures.end()
     except StoreError as failure:
         log.warning("could not remove the bytes of %s, retrying later: %s", upload_id, failure)
+        failures.add(str(failure))
         return False
     finally:
         await lock.release()

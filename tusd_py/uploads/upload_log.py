@@ -44,6 +44,11 @@ def log_change(before: Upload, after: Upload, client: str, request_id: str = "")
 
 
 def _log(message: str, upload: Upload, client: str, request_id: str = "") -> None:
+    log_event(log, message, _values, upload, client, request_id)
+
+
+def _values(upload: Upload, client: str, request_id: str) -> dict[str, object]:
+    """The values of a line."""
     values: dict[str, object] = {"upload": upload.id, "length": upload.length}
     if upload.offset != upload.length:
         values["offset"] = upload.offset
@@ -57,7 +62,7 @@ def _log(message: str, upload: Upload, client: str, request_id: str = "") -> Non
         values["reason"] = upload.history[-1].reason
     if request_id:
         values["request_id"] = request_id
-    log_event(log, message, values)
+    return values
 
 
 def client_of(caller: Caller | None) -> str:

@@ -15,6 +15,7 @@ from tusd_py.model.principal import Principal
 from tusd_py.protocol.headers import Headers
 from tusd_py.uploads.change_directly import direct_changes
 from tusd_py.uploads.create_directly import direct_creations
+from tusd_py.uploads.known_writers import KnownWriters
 from tusd_py.uploads.ports import Ports
 from tusd_py.web.direct_changes import METHODS, DirectChangeAnswers
 from tusd_py.web.direct_creations import DirectCreationAnswers, RepeatedCreations
@@ -73,7 +74,8 @@ class DirectAnswers:
         self._ports = ports
         self._creations = self._changes = None
         if ports is not None and self._is_possible:
-            creations, changes = direct_creations(ports), direct_changes(ports)
+            writers = KnownWriters()
+            creations, changes = direct_creations(ports, writers), direct_changes(ports, writers)
             if creations is not None:
                 is_current = partial(self._is_current, ports)
                 self._creations = DirectCreationAnswers(self._endpoint, creations, self._prefix, is_current)

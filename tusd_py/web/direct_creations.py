@@ -51,7 +51,7 @@ class DirectCreationAnswers:
         client = endpoint.client_addresses.of_peer(request.whole.client_host, headers)
         if creation is None or not client:
             return False
-        url = endpoint.locator.collection(request.whole.scope, self._collection, headers).url
+        url = endpoint.locator.collection(request.whole.address, self._collection, headers).url
         if not self.creations.begin(
             creation,
             request.pieces,
@@ -98,15 +98,14 @@ class RepeatedCreations:
         try:
             if self._lines is None:
                 self._lines = _ResponseLines(answers, self._url, self._origin)
-            creation = answers.parser.parse_repeated_creation(values[0], values[1])
-            if creation is None:
+            length = answers.parser.parse_repeated_creation(values[0], values[1])
+            if length is None:
                 return False
             sent = values[2].encode() if len(values) > 2 else None
             request = OrdinaryRequest(whole, run, self._origin, None, answers.endpoint.request_ids.of(sent))
             answer = _Answer(answers, request, self._url, self._lines)
-            if not answers.creations.begin(
-                creation, (), self._client, None, request.request_id.decode(), answer.on_created
-            ):
+            request_id = request.request_id.decode()
+            if not answers.creations.begin_empty(length, values[1], self._client, request_id, answer.on_created):
                 return False
         except Exception as failure:  # noqa: BLE001
             # The outermost handler, as in ``direct``: the endpoint meets the same failure, and answers it.

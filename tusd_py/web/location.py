@@ -8,13 +8,11 @@ headers only the configured one is used: a proxy that sets one of them passes on
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
-
-from starlette.types import Scope
 
 from tusd_py.model.addresses import Network, parse_address
 from tusd_py.protocol.headers import Headers
@@ -55,10 +53,10 @@ class Locator:
     trusted_proxies: Sequence[Network] = ()
     forwarded_headers: Literal["x-forwarded", "forwarded"] = "x-forwarded"
 
-    def collection(self, scope: Scope, path: str, headers: Headers) -> CollectionAddress:
+    def collection(self, scope: Mapping[str, Any], path: str, headers: Headers) -> CollectionAddress:
         """Return the address; ``path`` is the path of the collection including every prefix that it is mounted under.
 
-        The server has decoded ``path``.
+        The server has decoded ``path``. Of ``scope`` both ends of the connection and the version are enough.
         """
         if self.public_url:
             return _address(self.public_url.rstrip("/") + "/")
@@ -75,7 +73,7 @@ class Locator:
             host, proto = direct, proto or scope["scheme"]
         return _located(proto, host, prefix, path)
 
-    def forwarded(self, scope: Scope, headers: Headers) -> Forwarded:
+    def forwarded(self, scope: Mapping[str, Any], headers: Headers) -> Forwarded:
         """Scheme, host and prefix of the client's request, by the forwarding headers of trusted proxies."""
         if not self.trusted_proxies or not self._is_trusted(scope.get("client")):
             return _NOTHING
@@ -95,7 +93,7 @@ class Locator:
 _NOTHING = Forwarded()
 
 
-def _direct_host(scope: Scope, headers: Headers) -> str:
+def _direct_host(scope: Mapping[str, Any], headers: Headers) -> str:
     """Host, if the client, no browser, seems to be connected to this server itself; else nothing."""
     host, server = headers.get_bytes(b"host"), scope.get("server")
     if host is None or server is None or headers.has_any(_INDIRECT_HEADERS) or scope.get("http_version") != "1.1":

@@ -70,7 +70,7 @@ class ServerMetrics:
         self.bytes_received = counter("tusd_bytes_received", "Bytes of upload bodies received.", registry=registry)
         self.bytes_zero_copy = Counter(
             "tusd_py_zero_copy_received_bytes",
-            "Bytes of upload bodies that went from socket to file without passing the event loop.",
+            "Bytes of upload bodies that went from socket to file, or to an S3 part, without passing the event loop.",
             registry=registry,
         )
         self.bytes_sent = Counter("tusd_py_download_bytes", "Bytes of uploads sent to clients.", registry=registry)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,6 +31,11 @@ class WholeRequest(Protocol):
     @property
     def is_below_root(self) -> bool:
         """Whether the server is mounted under a path."""
+        ...
+
+    @property
+    def address(self) -> Mapping[str, Any]:
+        """What the scope says of both ends of the connection and the version: less than the scope takes to make."""
         ...
 
     @property

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from os import urandom
 from pathlib import Path
 from types import MappingProxyType
 
@@ -33,6 +32,7 @@ from tusd_py.wiring.databases import open_database
 from tusd_py.wiring.hooks import make_hook_handler
 from tusd_py.wiring.lockers import make_locker
 from tusd_py.wiring.processing import make_publisher, make_validator
+from tusd_py.wiring.random_ids import RandomIds
 from tusd_py.wiring.stores import make_download_urls, make_store
 from tusd_py.wiring.upload_policy import upload_policy
 
@@ -69,8 +69,8 @@ async def open_ports(
         locker=locker,
         hooks=MeasuredHooks(handler, observe_hook),
         clock=clock,
-        # 128 bits: every client that knows the URL of an upload may write to it, so it must be unguessable.
-        new_id=lambda: urandom(16).hex(),
+        # Every client that knows the URL of an upload may write to it, so it must be unguessable.
+        new_id=RandomIds().next,
         policy=upload_policy(settings, functions),
         background=Background(),
         opened_at=clock(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import secrets
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 _MEMORY_BYTES_MAX = 1024**3
 #: S3 is asked several times, with delays between: a shorter time would report a refused connection as no answer.
 _PROBE_SECONDS = 10.0
-#: The end of the event loop after it, and the look-up of the host name, which nothing cancels.
-_CLOSE_SECONDS = 2.0
+#: The clean-up and the end of the event loop after it, and the look-up of the host name, which nothing cancels.
+_CLOSE_SECONDS = 5.0
 
 
 def make_store(settings: Settings) -> Store:
@@ -216,7 +215,8 @@ def try_bucket_publishing(settings: Settings) -> str:
     assert settings.publishing.bucket is not None, "the settings name one"
     bucket, prefix = settings.publishing.bucket
     client = S3Client(replace(_account(settings), bucket=bucket))
-    key = f"{prefix}.tusd-py-check-{secrets.token_hex(4)}"
+    # The same each time: the next check removes what a killed one has left.
+    key = f"{prefix}.tusd-py-check"
 
     async def attempt() -> str:
         try:

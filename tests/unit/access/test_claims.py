@@ -24,7 +24,7 @@ NAMES = ClaimNames(length_max="limits.length")
         (None, {Role.UPLOADER}),
     ],
 )
-def test_roles(roles: object, expected: set[Role]) -> None:
+def test_roles_of_other_services_are_ignored(roles: object, expected: set[Role]) -> None:
     """A list or text; roles of other services are ignored; only a token without the claim has the default roles."""
     claims = {"sub": "a", **({} if roles is None else {"roles": roles})}
     assert principal_of(claims, NAMES).roles == expected
@@ -56,7 +56,7 @@ def test_unusable_limits_are_refused(value: object) -> None:
         principal_of({"sub": "a", "limits": {"length": value}}, NAMES)
 
 
-def test_limits() -> None:
+def test_limit_is_taken_from_its_claim() -> None:
     """A limit is taken from its claim; without the claim the server's own apply."""
     claims: dict[str, Any] = {"sub": "a", "limits": {"length": 10}}
     assert principal_of(claims, NAMES).limits == PrincipalLimits(length_max=10)

@@ -230,7 +230,7 @@ async def test_issuer_audience_and_required_claims() -> None:
         await refused(token(**{key: value for key, value in good.items() if key != name}), rules)
 
 
-async def test_expiry() -> None:
+async def test_token_expires_after_its_leeway_and_later_for_head() -> None:
     """A token expires after its leeway; HEAD accepts it for a while longer, and the principal says so."""
     now = Now()
     checked = verifier(RULES, now=now)

@@ -44,13 +44,13 @@ LETTERS = {
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_table(role: Role) -> None:
+def test_each_role_may_do_exactly_this(role: Role) -> None:
     """Each role may do exactly this."""
     for ownership, letters in zip((Ownership.OWN, Ownership.OTHERS, Ownership.PUBLIC), EXPECTED[role], strict=True):
         assert {LETTERS[verb] for verb in TABLE[role][ownership]} == set(letters), ownership
 
 
-def test_whose() -> None:
+def test_uploads_without_an_owner_are_public() -> None:
     """Uploads without an owner are public, also for anonymous clients, which have no subject either."""
     assert ownership_of(upload("alice"), ALICE) is Ownership.OWN
     assert ownership_of(upload("bob"), ALICE) is Ownership.OTHERS
@@ -95,7 +95,7 @@ def test_expired_credentials_only_inspect_own() -> None:
         assert not policy.permits(expired, Verb.CREATE)
 
 
-def test_claims() -> None:
+def test_uploader_claims_an_unfinished_public_upload_for_a_while() -> None:
     """An uploader claims an unfinished public upload by HEAD, PATCH or DELETE, for a while after its last byte.
 
     A complete part as well: the client of a parallel upload asks for it before it creates the final upload.

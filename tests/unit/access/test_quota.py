@@ -78,7 +78,9 @@ def test_settled_by_the_step() -> None:
         ("America/New_York", "2026-06-01T03:59:00", "2026-05-31", "2026-05", "2026-06-01T04:00", "2026-06-01T04:00"),
     ],
 )
-def test_periods(zone: str, at: str, day: str, month: str, day_ends: str, month_ends: str) -> None:
+def test_days_and_months_are_those_of_the_zone(
+    zone: str, at: str, day: str, month: str, day_ends: str, month_ends: str
+) -> None:
     """Days and months are those of the zone, also where a day has 23 or 25 hours."""
     policy = replace(POLICY, zone=ZoneInfo(zone))
     now = datetime.fromisoformat(at).replace(tzinfo=UTC)
@@ -131,7 +133,7 @@ def test_refusal_of_files_and_of_what_exists_now() -> None:
         (COMPLETE.with_status(Status.TERMINATED, EPOCH), (10, 1, 0, 0)),
     ],
 )
-def test_amounts(upload: Upload, amounts: tuple[int, int, int, int]) -> None:
+def test_end_releases_what_is_stored_and_unfinished_only(upload: Upload, amounts: tuple[int, int, int, int]) -> None:
     """Bytes and files stay charged to their day; what is stored and unfinished is released at the end."""
     policy = replace(POLICY, counts_now=True, deletes_rejected=True)
     assert policy.amounts(upload) == amounts

@@ -27,7 +27,7 @@ def test_purposes_are_apart() -> None:
     assert SIGNER.digest("link", b"x") != SIGNER.digest("code", b"x")
 
 
-def test_rotation() -> None:
+def test_first_secret_signs_and_all_verify() -> None:
     """The first secret signs; an older one still verifies, until it is removed."""
     before = TokenSigner([OLD]).sign("link", b"x").encode()
     assert SIGNER.verify("link", before) == b"x"

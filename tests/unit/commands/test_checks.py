@@ -136,7 +136,7 @@ def test_missing_logo_exits_with_2(tmp_path: Path) -> None:
     assert "the logo of the page is logo.svg" in result.output
 
 
-def test_hooks(tmp_path: Path) -> None:
+def test_missing_directory_of_programs_exits_with_2(tmp_path: Path) -> None:
     """A missing directory of programs exits with 2; hooks that are never called are a warning; no password is shown."""
     hooks = {"HOOKS__EXECUTABLES_DIR": "hooks", "HOOKS__HTTP_URLS": "http://me:secret@h/x", "HOOKS__ENABLED_EVENTS": ""}
     result = run("check", "--port", "0", HOOKS__HTTP_SKIP_VERIFY="true", **hooks)
@@ -150,7 +150,7 @@ def test_hooks(tmp_path: Path) -> None:
     assert "ok      the hooks directory hooks exists" in run("check", "--port", "0", **hooks).output
 
 
-def test_worker() -> None:
+def test_says_whether_a_worker_is_needed_and_who_starts_it() -> None:
     """``check`` says whether a worker is needed, for what, and who starts it."""
     assert "ok      no worker is needed" in run("check", "--port", "0").output
     endpoints = [

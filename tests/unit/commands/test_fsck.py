@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.support.command import run
-from tests.unit.commands.test_uploads import an_upload, insert
+from tests.unit.commands.test_uploads import NOW, an_upload, insert
+from tusd_py.model.steps import VALIDATION
+from tusd_py.model.upload import HistoryEntry, Status
 
 _ORPHAN = "0123456789abcdef0123456789abcdef"
 
@@ -54,3 +60,42 @@ def test_directory_without_a_database() -> None:
     result = run("fsck", "--data-dir", "nowhere")
     assert 2 == result.exit_code
     assert not Path("nowhere").exists()
+
+
+def test_checksums_of_files() -> None:
+    """A changed byte is a mismatch with exit code 2, which stays after ``--repair``; the summary counts all."""
+    body = b"123456789"
+    details = {"sha256": hashlib.sha256(body).hexdigest()}
+    validated = HistoryEntry(Status.READY, NOW, name=VALIDATION.name, details=details)
+    ready: dict[str, Any] = {"offset": 9, "status": Status.READY, "completed_at": NOW, "history": (validated,)}
+    insert(Path("d"), an_upload("a", **ready), an_upload("b", **ready), an_upload("c", **(ready | {"history": ()})))
+    run("sweep", "--data-dir", "d")  # makes the directory of the bytes
+    for name in "abc":
+        Path("d", "uploads", name).write_bytes(body)
+    result = run("fsck", "--checksums", "--progress", "--bytes-per-second", "50MiB", "--data-dir", "d")
+    summary = "records and bytes agree\nchecksums: right 2, wrong 0, unknown 1; 0.0 MiB read\n"
+    assert (0, summary) == (result.exit_code, result.stdout), result.output
+    Path("d", "uploads", "b").write_bytes(b"12345678X")
+    assert 0 == run("fsck", "--data-dir", "d").exit_code
+    for flags in (["--checksums"], ["--checksums", "--repair"]):
+        result = run("fsck", *flags, "--data-dir", "d")
+        assert 2 == result.exit_code
+        assert result.stdout.startswith("mismatch    b: its bytes have changed: restore them from a backup")
+        assert "problems: 1, not repaired: 1\nchecksums: right 1, wrong 1, unknown 1" in result.stdout
+    (line,) = run("fsck", "--checksums", "--json", "--data-dir", "d").stdout.splitlines()
+    assert ("mismatch", "b") == (json.loads(line)["problem"], json.loads(line)["upload_id"])
+    assert b"12345678X" == Path("d", "uploads", "b").read_bytes()
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-1", "1.5"])
+def test_bytes_per_second_that_are_no_size(text: str) -> None:
+    """Exit code 2 and a sentence."""
+    run("migrate", "--data-dir", "d")
+    result = run("fsck", "--checksums", f"--bytes-per-second={text}", "--data-dir", "d")
+    assert (2, True) == (result.exit_code, "--bytes-per-second is" in result.output), result.output
+
+
+def test_pace_without_reading() -> None:
+    """An option that would have no effect is refused."""
+    result = run("fsck", "--bytes-per-second", "1MiB", "--data-dir", "d")
+    assert (2, True) == (result.exit_code, "is for --checksums and --read" in result.output)

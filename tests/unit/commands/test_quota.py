@@ -72,7 +72,7 @@ def test_mistakes_exit_with_2(tmp_path: Path) -> None:
         assert (result.exit_code, sentence in result.output) == (2, True), result.output
 
 
-def test_reconcile(tmp_path: Path) -> None:
+def test_difference_exits_with_1_until_it_is_repaired(tmp_path: Path) -> None:
     """A difference exits with 1 until it is repaired."""
     data = ("--data-dir", str(tmp_path))
     assert run("migrate", *data).exit_code == 0

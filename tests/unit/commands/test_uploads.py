@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,9 +46,33 @@ def test_list_shows_newest_first_with_filters(tmp_path: Path) -> None:
     assert "2026-03-01T00:00:01.000Z  uploading   a  0/9  ann  a[2m\n" == result.stdout, result.output
     as_json = run("uploads", "list", "--json", "--status", "terminated", "--data-dir", "d")
     assert ["b"] == [json.loads(line)["id"] for line in as_json.stdout.splitlines()]
-    assert "no uploads\n" == run("uploads", "list", "--owner", "bob", "--data-dir", "d").stdout
+    nothing = run("uploads", "list", "--owner", "bob", "--data-dir", "d")
+    assert ("", "no uploads\n", 0) == (nothing.stdout, nothing.stderr, nothing.exit_code)
     wrong = run("uploads", "list", "--status", "gone", "--data-dir", "d")
     assert (2, True) == (wrong.exit_code, wrong.stderr.startswith("tusd-py: --status is 'gone'; it must be one of"))
+
+
+def test_list_has_the_filters_of_the_api(tmp_path: Path) -> None:
+    """By owner (also none), time, name and type, in the order of the API, and no more than the limit."""
+    named = "filename " + b64encode(b"Report.PDF").decode() + ",filetype " + b64encode(b"application/pdf").decode()
+    insert(
+        tmp_path / "d",
+        *(an_upload(str(number), number, owner="ann" if number % 2 else "") for number in range(6)),
+        an_upload("r", 9, owner="ann", metadata_header=named),
+    )
+
+    def ids(*words: str) -> list[str]:
+        listed = run("uploads", "list", "--json", "--data-dir", "d", *words)
+        assert listed.exit_code == 0, listed.output
+        return [json.loads(line)["id"] for line in listed.stdout.splitlines()]
+
+    assert ids("--owner", "ann", "--limit", "3") == ["r", "5", "3"]
+    assert ids("--owner", "") == ["4", "2", "0"]
+    assert ids("--name", "report") == ids("--declared-type", "Application/PDF") == ["r"]
+    assert ids("--created-from", "2026-03-01T00:00:04Z", "--created-before", "2026-03-01T00:00:09+00:00") == ["5", "4"]
+    assert ids("--detected-type", "image/png") == ids("--grant", "x") == []
+    wrong = run("uploads", "list", "--created-from", "soon", "--data-dir", "d")
+    assert (2, "--created-from is 'soon'" in wrong.stderr) == (wrong.exit_code, True)
 
 
 def test_show_prints_json_or_a_sentence(tmp_path: Path) -> None:

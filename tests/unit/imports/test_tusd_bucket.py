@@ -63,8 +63,8 @@ class Bucket:
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
         yield self.objects[key][start:stop]
 
-    async def read_all(self, key: str, size: int) -> bytes:
-        return self.objects[key][:size]
+    async def read_range(self, key: str, start: int, stop: int) -> bytes:
+        return self.objects[key][start:stop]
 
     def add(self, name: str, rest: bytes = b"", parts: dict[int, bytes] | None = None, **changes: object) -> None:
         info = {**INFO, "ID": f"{name.rpartition('/')[2]}+{AWS_ID}", "Size": 10, **changes}

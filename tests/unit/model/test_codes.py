@@ -58,7 +58,7 @@ def test_states_of_a_code() -> None:
         (1, True, 300),
     ],
 )
-def test_waits(count: int, is_pressed: bool, seconds: int | None) -> None:
+def test_wait_doubles_with_each_further_wrong_guess(count: int, is_pressed: bool, seconds: int | None) -> None:
     """The first wrong guesses are free, each further one doubles the wait; while many guess, one is enough."""
     guesses = Guesses(count=count, last_at=EPOCH)
     wait = wait_before_guess(guesses, EPOCH, is_pressed=is_pressed)

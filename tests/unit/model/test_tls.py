@@ -25,7 +25,7 @@ VERIFY = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
         ("server does not support SSL, but SSL was required", "does not use TLS at this port"),
     ],
 )
-def test_sentences(detail: str, sentence: str) -> None:
+def test_sentence_says_which_side_refuses(detail: str, sentence: str) -> None:
     """The operator learns which side refuses, and which file or name to look at."""
     assert sentence in tls_problem("Redis", detail)
     assert "Redis" in tls_problem("Redis", detail)

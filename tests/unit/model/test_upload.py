@@ -38,7 +38,7 @@ def test_ended_uploads_have_no_transitions() -> None:
         assert has_ended == (not TRANSITIONS[status])
 
 
-def test_advance() -> None:
+def test_advance_grows_up_to_the_length() -> None:
     """The offset grows up to the length; the state of the store is replaced or kept."""
     advanced = UPLOAD.advance(10, LATER, {"part": 1})
     assert (advanced.offset, advanced.updated_at, advanced.storage) == (10, LATER, {"part": 1})
@@ -58,7 +58,7 @@ def test_declare_length() -> None:
     assert UPLOAD.declare_length(10).length == 10
 
 
-def test_complete() -> None:
+def test_complete_upload_is_processing() -> None:
     """With all bytes stored, the status becomes processing, unless it is already."""
     full = UPLOAD.advance(10, NOW)
     done = full.complete(LATER)
@@ -79,7 +79,7 @@ def test_transitions_return_new_values() -> None:
         after.token = 8  # type: ignore[misc]  # what is tested
 
 
-def test_expiring() -> None:
+def test_expiry_is_moved_or_removed() -> None:
     """The expiry can be moved or removed."""
     assert UPLOAD.expiring(LATER).expires_at == LATER
     assert UPLOAD.expiring(LATER).expiring(None).expires_at is None

@@ -25,7 +25,7 @@ def test_supported_algorithms() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_digests(algorithm: str) -> None:
+def test_digest_of_pieces_is_that_of_the_whole(algorithm: str) -> None:
     """A digest of pieces equals that of the whole, and its formatted header parses to the same value."""
     digest = new_digest(algorithm)
     digest.update(b"he")

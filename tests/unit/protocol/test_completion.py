@@ -58,7 +58,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("end", "expected"), TABLE)
-def test_decisions(
+def test_each_row_of_the_table_is_decided_so(
     end: tuple[BodyOutcome, bool | None, int | None, int, int, bool], expected: tuple[int, int | None, bool, Raises]
 ) -> None:
     """Each row of the table."""
@@ -79,7 +79,7 @@ def every_end() -> list[BodyEnd]:
     return ends
 
 
-def test_invariants() -> None:
+def test_invariants_hold_for_every_combination() -> None:
     """What holds for every combination."""
     ends = every_end()
     assert len(ends) > 500

@@ -12,7 +12,7 @@ from tusd_py.protocol.errors import InvalidConcat
 HERE = CollectionUrl(base_paths=("/files/", "/behind/proxy/"))
 
 
-def test_partial() -> None:
+def test_partial_stands_alone() -> None:
     """``partial`` stands alone."""
     assert parse_concat("partial", HERE) == Concat(Kind.PARTIAL)
 

@@ -14,7 +14,7 @@ def test_filename_before_name() -> None:
     assert "" == declared_name({})
 
 
-def test_folders() -> None:
+def test_folders_are_those_of_relative_path_without_dots() -> None:
     """Those of ``relativePath``, without dots; Uppy sends ``null`` for a file without folders."""
     assert ["a", "b"] == declared_folders({"relativePath": b"/a/../b/c.png"})
     assert [] == declared_folders({"relativePath": b"null"}) == declared_folders({})

@@ -78,7 +78,7 @@ def test_parse_base64_invalid(text: str) -> None:
     assert parse_base64(text) is None
 
 
-def test_base64() -> None:
+def test_base64_has_the_standard_alphabet_and_padding() -> None:
     """The standard alphabet with padding."""
     assert parse_base64("+/8=") == b"\xfb\xff"
     assert format_base64(b"\xfb\xff") == "+/8="

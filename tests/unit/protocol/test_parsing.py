@@ -91,7 +91,7 @@ class TestMethods:
         assert effective_method(head("BREW", "a")) == "BREW"
 
     @pytest.mark.parametrize("value", ["HEAD", "PATCH", "DELETE", "POST", "OPTIONS", " PATCH\t", "patch"])
-    def test_override(self, value: str) -> None:
+    def test_method_override_takes_precedence(self, value: str) -> None:
         """The override takes precedence over the real method."""
         for real in ("POST", "GET", "PUT", "DELETE", "HEAD"):
             assert effective_method(head(real, x_http_method_override=value)) == value.strip().upper()
@@ -159,7 +159,7 @@ class TestVersion:
 
 class TestPaths:
     @pytest.mark.parametrize("path", ["a", "/a", "/a/", "a/", "//a", "a//"])
-    def test_slashes(self, path: str) -> None:
+    def test_slashes_around_the_id_do_not_change_the_upload(self, path: str) -> None:
         """Slashes before and after the id do not change the upload."""
         assert parse("HEAD", path) == Inspect(upload_id="a", length_completes=True)
 
@@ -378,7 +378,7 @@ class TestChecksum:
             self.append(trailer="Upload-Checksum")
 
 
-def test_download() -> None:
+def test_download_keeps_conditional_headers_as_received() -> None:
     """Conditional headers are passed on as received, repeated ones combined."""
     conditions = {
         "range": "bytes=0-1",

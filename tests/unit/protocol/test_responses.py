@@ -121,7 +121,7 @@ class TestCreated:
         assert sent["upload-concat"] == FINAL.concat_header
         assert "upload-offset" not in sent
 
-    def test_override(self) -> None:
+    def test_hook_sets_status_headers_and_body_but_not_the_framing(self) -> None:
         """A hook may set status, headers and body, but not the framing."""
         override = ResponseOverride(
             status=200,

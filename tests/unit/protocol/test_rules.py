@@ -16,15 +16,18 @@ from tusd_py.protocol.concat_errors import (
     PartUsedTooOften,
 )
 from tusd_py.protocol.errors import (
+    ContentGone,
     InvalidLength,
     LengthAlreadyKnown,
     LengthExceeded,
     MaxSizeExceeded,
     OffsetMismatch,
+    RejectedByRules,
     TusError,
     UnsupportedContentType,
     UploadGone,
     UploadNotFound,
+    UploadNotValidated,
     UploadUnfinished,
 )
 from tusd_py.protocol.headers import NUMBER_MAX
@@ -257,7 +260,7 @@ class TestTerminate:
             rules.terminate(PART, NOW, [FINAL])
 
 
-def test_download() -> None:
+def test_complete_uploads_can_be_downloaded_unfinished_ones_by_setting() -> None:
     """Complete uploads always; unfinished ones by setting, but never an unfinished final one."""
     partly = Limits(partial_downloads=True)
     rules.download(COMPLETE, ANY)
@@ -265,3 +268,32 @@ def test_download() -> None:
     for upload, limits in ((UPLOAD, ANY), (FINAL, ANY), (FINAL, partly)):
         with pytest.raises(UploadUnfinished):
             rules.download(upload, limits)
+
+
+def test_download_before_validation_409() -> None:
+    """With validation only what it has accepted is sent, whatever else a worker has still to do."""
+    validated = Limits(requires_validation=True)
+    rules.download(COMPLETE, validated)
+    processing = replace(COMPLETE, status=Status.PROCESSING)
+    rules.download(replace(processing, pending_steps=("publishing",)), validated)
+    # Without pending steps the upload was not handed to the workers yet.
+    for pending in ((), ("validation",), ("validation", "publishing")):
+        with pytest.raises(UploadNotValidated):
+            rules.download(replace(processing, pending_steps=pending), validated)
+        rules.download(replace(processing, pending_steps=pending), ANY)
+
+
+def test_download_of_what_is_never_validated_404() -> None:
+    """Parts, and the stored bytes of unfinished uploads: validation sees them only as a whole."""
+    validated = Limits(requires_validation=True, partial_downloads=True)
+    for upload in (PART, UPLOAD):
+        rules.download(upload, replace(validated, requires_validation=False))
+        with pytest.raises(UploadUnfinished):
+            rules.download(upload, validated)
+
+
+def test_download_of_what_is_gone() -> None:
+    """A rejected upload is 403, one whose bytes a hook has moved is 410."""
+    for status, refusal in ((Status.REJECTED, RejectedByRules), (Status.MOVED, ContentGone)):
+        with pytest.raises(refusal):
+            rules.download(replace(COMPLETE, status=status), ANY)

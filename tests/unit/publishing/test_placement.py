@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.file_steps import record_steps
 from tests.support.publishing import without_links, without_renameat2
 from tusd_py.publishing.names import candidates
 from tusd_py.publishing.placement import Placement, try_out
@@ -42,6 +43,21 @@ def test_two_workers_at_one_upload_publish_one_copy(
     assert b"whole" == (tmp_path / "a.txt").read_bytes()
     second.cleanup()
     assert ["a.txt"] == os.listdir(tmp_path)
+
+
+def test_copy_is_durable_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes are synced before the copy has a name, and the folders before the publication is reported."""
+    placement = Placement(tmp_path / "incoming", "id", "folder/a.txt")
+    assert not placement.prepare()
+    placement.open_copy()
+    placement.write_copy(b"whole")
+    steps = record_steps(monkeypatch)
+    placement.finish_copy()
+    assert [step.partition(" ")[0] for step in steps] == ["fsync", "link"]
+    placement.close_copy()
+    del steps[:]
+    assert placement.publish(iter(["folder/a.txt"])) == "folder/a.txt"
+    assert steps == ["link a.txt", "fsync folder", "fsync incoming"]
 
 
 def test_cleanup_removes_interrupted_copies(tmp_path: Path) -> None:
@@ -120,7 +136,9 @@ def test_crash_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_withdraw(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_withdraw_removes_only_this_uploads_own_file(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only this upload's own file is removed."""
     if not links:
         without_links(monkeypatch)

@@ -18,7 +18,7 @@ from tusd_py.settings import SettingsError, from_mapping
         ("colour", "", ""),
     ],
 )
-def test_accepted(name: str, value: str, expected: str) -> None:
+def test_titles_paths_and_css_colours_are_accepted(name: str, value: str, expected: str) -> None:
     """Titles, paths of pictures, and colours in the two notations of CSS."""
     assert expected == getattr(from_mapping({"page": {name: value}}, "the test").page, name)
 
@@ -36,7 +36,7 @@ def test_accepted(name: str, value: str, expected: str) -> None:
         ("colour", "#123; } body { display: none", "a colour such as #0a7cff"),
     ],
 )
-def test_refused(name: str, value: str, sentence: str) -> None:
+def test_other_values_are_refused_with_what_is_expected(name: str, value: str, sentence: str) -> None:
     """Everything else is refused at the start, with what is expected."""
     with pytest.raises(SettingsError, match=r"page\.") as refused:
         from_mapping({"page": {name: value}}, "the test")

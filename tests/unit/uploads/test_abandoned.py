@@ -118,3 +118,16 @@ async def test_failure_of_one_object_leaves_the_others_to_go(harness: UploadsHar
     s3.failures["delete_object"] = [StoreUnavailable("S3 answered 500 InternalError")]
     assert sorted(each.is_removed for each in await found(harness, removes=True)) == [False] + [True] * 5
     assert await remove_abandoned(harness.ports, LATER) == 1
+
+
+async def test_pages_of_one_and_a_refused_key(harness: UploadsHarness, s3: FakeS3) -> None:
+    """What S3 refuses to remove is reported as left; the rest goes, on whatever page it is."""
+    objects, multiparts = await lost_attempts(harness, s3)
+    s3.page_size = 1
+    refused = next(key for key in s3.objects if key not in objects)
+    s3.refused[refused] = StoreUnavailable("S3 answered 403 AccessDenied")
+    results = await found(harness, removes=True)
+    assert [each.stored.key for each in results if not each.is_removed] == [refused]
+    assert len(results) == 6
+    assert s3.objects.keys() == objects.keys() | {refused}
+    assert set(s3.multiparts) == multiparts

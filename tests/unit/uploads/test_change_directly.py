@@ -448,13 +448,3 @@ async def test_bodies_that_may_have_to_wait_do_not_begin() -> None:
         harness.ports = replace(harness.ports, rates=replace(NO_RATES, **{name: something}))
         assert not changes_of(harness.ports).begin(patch(upload, 5), [b"01234"], CLIENT, None, "", never)
         assert isinstance((await directly(harness, Inspect(upload_id=upload.id)))[0], Inspected)
-
-
-async def test_remembered_writers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The upload that was remembered first is forgotten."""
-    monkeypatch.setattr("tusd_py.uploads.change_directly.WRITERS_MAX", 2)
-    harness = direct_harness()
-    changes = changes_of(harness.ports)
-    for upload_id in ("a", "b", "c"):
-        changes.writers.add(upload_id, ADA)
-    assert [False, True, True] == [changes.writers.has(upload_id, ADA) for upload_id in ("a", "b", "c")]

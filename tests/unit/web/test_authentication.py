@@ -156,7 +156,9 @@ async def test_expired_token_is_for_head_only() -> None:
     ids=["anonymous", "uploader", "viewer", "expired"],
 )
 @pytest.mark.parametrize("allows_anonymous", [True, False])
-async def test_require(headers: dict[str, str], refusal: type[TusError] | None, allows_anonymous: bool) -> None:
+async def test_what_is_about_no_upload_needs_a_role(
+    headers: dict[str, str], refusal: type[TusError] | None, allows_anonymous: bool
+) -> None:
     """What is about no single upload needs a role, also where anonymous uploads are allowed."""
     checked = authenticator(allows_anonymous=allows_anonymous)
     for method in ("GET", "HEAD"):

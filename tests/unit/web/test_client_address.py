@@ -63,7 +63,7 @@ def test_key_of_unix_socket_without_proxies() -> None:
     assert ClientAddresses().key({"client": None}, Headers([(b"x-forwarded-for", b"198.51.100.7")])) == ""
 
 
-def test_exempt() -> None:
+def test_trusted_proxies_and_unix_sockets_are_not_counted() -> None:
     """Connections of trusted proxies and of unix sockets are not counted; every other peer has a key."""
     assert [PROXIES.connection_key(peer) for peer in (None, "10.1.1.1", "::ffff:10.1.1.1", "fd00::1")] == [""] * 4
     assert PROXIES.connection_key("2001:db8::1") == "2001:db8::/64"

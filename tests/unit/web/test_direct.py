@@ -11,7 +11,7 @@ import pytest
 from tests.support.tokens import SECRET, token
 from tests.support.whole_requests import STREAM, TUS, Headers, Whole, begin, served
 from tusd_py.commands.startup import prepare
-from tusd_py.contracts.direct import OnDone
+from tusd_py.contracts.direct import OnDone, OnFound
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.records.sql.records import SqlRecords
 from tusd_py.service import Service
@@ -269,6 +269,31 @@ async def test_token_that_was_seen_before_is_direct(tmp_path: Path) -> None:
             foreign = Whole(TUS, by("bob"), path=path_of(whole), method="HEAD")
             await foreign.by_task(app)
             assert 404 == foreign.status
+
+
+async def test_change_after_a_creation_reads_the_record_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The creator is known as a writer; another user's request looks first whether the upload is theirs."""
+    found: list[str] = []
+    begin_find = SqlRecords.begin_find
+
+    def counting(records: SqlRecords, upload_id: str, on_found: OnFound) -> None:
+        found.append(upload_id)
+        begin_find(records, upload_id, on_found)
+
+    monkeypatch.setattr(SqlRecords, "begin_find", counting)
+    ada, bob = by("ada"), by("bob")
+    async with served(tmp_path, **CLOSED) as app:
+        for user in (ada, bob):
+            await Whole(TUS, LENGTH, user).by_task(app)  # the token is verified
+        created = await answered(app, Whole(TUS, LENGTH, ada))
+        foreign = Whole(TUS, bob, (b"upload-offset", b"0"), STREAM, body=b"012", path=path_of(created), method="PATCH")
+        assert 404 == (await answered(app, foreign)).status
+        found.clear()
+        appended = Whole(TUS, ada, (b"upload-offset", b"0"), STREAM, body=b"012", path=path_of(created), method="PATCH")
+        assert 204 == (await answered(app, appended)).status
+        assert 1 == len(found)
+        assert 204 == (await answered(app, Whole(TUS, ada, path=path_of(created), method="DELETE"))).status
+        assert 2 == len(found)
 
 
 async def test_anonymous_clients(tmp_path: Path) -> None:

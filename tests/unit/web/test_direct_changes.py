@@ -186,3 +186,32 @@ async def test_stop_waits_for_changes(tmp_path: Path) -> None:
         inspected = Whole(TUS, path=path, method="HEAD")
         await inspected.by_task(app)
         assert b"3" == dict(inspected.response_headers)[b"upload-offset"]
+
+
+async def test_deletions_of_unknown_uploads_wait_for_no_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After one that found nothing the next ones look first, until some have found their upload."""
+    in_one_step = []
+    begin_transition = SqlRecords.begin_transition
+
+    def counting(records: SqlRecords, upload_id: str, *arguments: Any, durable: bool) -> bool:
+        in_one_step.append(upload_id)
+        return begin_transition(records, upload_id, *arguments, durable=durable)
+
+    monkeypatch.setattr(SqlRecords, "begin_transition", counting)
+    async with served(tmp_path) as app:
+
+        async def deleted(path: str) -> int:
+            whole = Whole(TUS, path=path, method="DELETE")
+            assert begin(app, whole)
+            await whole.answered.wait()
+            if whole.ran:
+                await whole.by_task(app)
+            return whole.status
+
+        assert 204 == await deleted(await created(app))
+        for number in range(20):
+            assert 404 == await deleted(f"/files/{number:032x}")
+        assert 2 == len(in_one_step)
+        for _ in range(18):
+            assert 204 == await deleted(await created(app))
+        assert 4 == len(in_one_step)

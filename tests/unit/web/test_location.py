@@ -162,7 +162,7 @@ def test_unix_socket_peer_is_trusted() -> None:
         ('host="open', "/files/"),
     ],
 )
-def test_forwarded(forwarded: str, expected: str) -> None:
+def test_forwarded_header_of_several_proxies(forwarded: str, expected: str) -> None:
     """RFC 7239: several proxies, quoted values and IPv6 addresses; a malformed header is ignored as a whole."""
     assert collection_url(FORWARDED, {"Forwarded": forwarded}) == expected
 

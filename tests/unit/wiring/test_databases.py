@@ -16,7 +16,7 @@ def settings_of(folder: Path, **sections: object) -> Settings:
     return Settings.model_validate({"storage": {"data_dir": str(folder)}, **sections})
 
 
-def test_migrations(tmp_path: Path) -> None:
+def test_pending_migrations_are_listed_applied_and_gone(tmp_path: Path) -> None:
     """Pending migrations are listed, applied, and then gone; records in memory have none."""
     settings = settings_of(tmp_path / "data")
     pending = pending_migrations(settings)

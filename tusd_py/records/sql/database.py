@@ -14,6 +14,7 @@ from tusd_py.records.sql.audit_log import SqlAuditLog
 from tusd_py.records.sql.audit_statements import compile_audit_statements
 from tusd_py.records.sql.code_statements import compile_code_statements
 from tusd_py.records.sql.codes import SqlAccessCodes
+from tusd_py.records.sql.compiled_later import compiled_later
 from tusd_py.records.sql.driver import DatabaseDriver, open_driver
 from tusd_py.records.sql.endpoint_states import SqlEndpointStates, compile_endpoint_statements
 from tusd_py.records.sql.erasure import SqlPersonalData, compile_erasure_statements
@@ -82,11 +83,14 @@ class SqlDatabase:
         statements, job_statements = compile_statements(driver.dialect), compile_job_statements(driver.dialect)
         writer, reader, clock = await asyncio.to_thread(_connect, driver, statements, durability)
         audit_statements = compile_audit_statements(driver.dialect)
-        grants = GrantStatements(compile_link_statements(driver.dialect), compile_code_statements(driver.dialect))
+        grants = GrantStatements(
+            compiled_later(compile_link_statements, driver.dialect),
+            compiled_later(compile_code_statements, driver.dialect),
+        )
         runner = TransactionRunner(writer, reader, on_work=on_work, add_audit_entry=audit_statements.add)
-        quota_statements = compile_quota_statements(driver.dialect)
-        accounts = SqlAccounts(runner, compile_account_statements(driver.dialect))
-        api_keys = SqlApiKeys(runner, compile_api_key_statements(driver.dialect))
+        quota_statements = compiled_later(compile_quota_statements, driver.dialect)
+        accounts = SqlAccounts(runner, compiled_later(compile_account_statements, driver.dialect))
+        api_keys = SqlApiKeys(runner, compiled_later(compile_api_key_statements, driver.dialect))
         return cls(
             records=SqlRecords(
                 runner,
@@ -95,20 +99,22 @@ class SqlDatabase:
                 quota_statements,
                 audit_statements,
                 grants,
-                compile_search_statements(driver.dialect),
+                compiled_later(compile_search_statements, driver.dialect),
                 in_one_step=not driver.pipelines,
             ),
             job_queue=SqlJobQueue(runner, job_statements),
-            endpoint_states=SqlEndpointStates(runner, compile_endpoint_statements(driver.dialect)),
+            endpoint_states=SqlEndpointStates(runner, compiled_later(compile_endpoint_statements, driver.dialect)),
             hook_counts=SqlHookCounts(runner, compile_hook_count_statements(driver.dialect)),
-            schedule_states=SqlScheduleStates(runner, compile_schedule_statements(driver.dialect)),
+            schedule_states=SqlScheduleStates(runner, compiled_later(compile_schedule_statements, driver.dialect)),
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
-            signing_keys=SqlSigningKeys(runner, compile_signing_key_statements(driver.dialect)),
-            upload_sessions=SqlUploadSessions(runner, compile_session_statements(driver.dialect)),
+            signing_keys=SqlSigningKeys(runner, compiled_later(compile_signing_key_statements, driver.dialect)),
+            upload_sessions=SqlUploadSessions(runner, compiled_later(compile_session_statements, driver.dialect)),
             accounts=accounts,
             api_keys=api_keys,
-            personal_data=SqlPersonalData(runner, compile_erasure_statements(driver.dialect), accounts, api_keys),
+            personal_data=SqlPersonalData(
+                runner, compiled_later(compile_erasure_statements, driver.dialect), accounts, api_keys
+            ),
             links=SqlLinks(runner, grants.links),
             codes=SqlAccessCodes(runner, grants.codes, job_statements),
             clock=clock,

@@ -85,6 +85,10 @@ class DatabaseConnection(Protocol):
         """
         ...
 
+    def queue_rows(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Insert rows by a statement of ``dialect.compile_rows``. An error may be raised by a later call instead."""
+        ...
+
     def append_in_order(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Like ``execute_many``, for rows with a number: of two transactions, the first to commit has the lower ones.
 

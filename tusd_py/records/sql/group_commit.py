@@ -30,10 +30,10 @@ class Waiter(Protocol[Outcome]):
 class Callback:
     """A waiter that calls ``on_done`` with ``None`` or the exception, without a task that would have to wake up."""
 
-    __slots__ = ("_on_done",)
+    __slots__ = ("on_done",)
 
     def __init__(self, on_done: Callable[[Exception | None], None]) -> None:
-        self._on_done = on_done
+        self.on_done = on_done
 
     def cancelled(self) -> bool:
         return False
@@ -42,10 +42,10 @@ class Callback:
         return False
 
     def set_result(self, result: object, /) -> None:
-        self._on_done(None)
+        self.on_done(None)
 
     def set_exception(self, exception: Exception, /) -> None:
-        self._on_done(exception)
+        self.on_done(exception)
 
 
 class ResultCallback(Generic[Result]):
@@ -204,6 +204,10 @@ class GroupCommit(Generic[Request, Result]):
     def _deliver(self, count: int, delivered: Sequence[tuple[Waiter[Result], Result | Exception]]) -> None:
         self._waiting -= count
         for future, result in delivered:
+            if type(future) is Callback:
+                # The calls of the methods would take as long as all the rest.
+                future.on_done(result if isinstance(result, Exception) else None)
+                continue
             if future.done():
                 continue
             if isinstance(result, Exception):

@@ -16,6 +16,7 @@ from tusd_py.records.sql.driver import PipelinedConnection, ResultCursor
 from tusd_py.records.sql.jobs import AddJobs, UpdateLeased
 from tusd_py.records.sql.listen import JOBS_CHANNEL
 from tusd_py.records.sql.plain_insertion import PlainInsertion
+from tusd_py.records.sql.quota_rows import QuotaBatch, quota_key
 from tusd_py.records.sql.rows import from_row, spend_as_if_found
 from tusd_py.records.sql.statements import Statements
 from tusd_py.records.sql.tables import RecordsTable
@@ -62,6 +63,7 @@ class PipelinedWriter(Writer):
         super().__init__(connection, statements, always_durable=True)
         self._pipelined = connection
         self._find_states = statements.find_states
+        self._strict = {statements.insert: statements.insert_strictly}
 
     def run_batch(self, ops: Sequence[WriteOp]) -> Sequence[WriteResult | Exception]:
         # The statements of a batch are sent together here whatever they are.
@@ -88,7 +90,10 @@ class PipelinedWriter(Writer):
     ) -> Callable[[], list[WriteResult | Exception]]:
         """Make the changes but those at the places in ``done``; return what gives the results, after the commit."""
         connection = self._pipelined
-        connection.lock_keys(sorted({key for op in ops for key in _sequence_keys(op)}))
+        sequences = {key for op in ops for key in _sequence_keys(op)}
+        batch = self._open_quotas(ops)
+        subjects = () if batch is None else map(quota_key, batch.locked)
+        connection.lock_keys(sorted({*sequences, *subjects}))
         results: list[WriteResult | Exception | None] = [
             WriteResult() if place in done else None for place in range(len(ops))
         ]
@@ -99,20 +104,41 @@ class PipelinedWriter(Writer):
             cursors: dict[int, tuple[RecordChange, ResultCursor]] = {}
         else:
             # The first statement of each goes at once; those that need a look at a result first come after them.
+            charged = batch is not None and _charge_together(connection, batch, [op for _, op in todo])
             cursors = {
-                place: (op, connection.execute(op.statement, op.values))
+                place: (op, connection.execute(self._first_statement(op), op.values))
                 for place, op in todo
-                if isinstance(op, RecordChange) and _is_direct(op)
+                if isinstance(op, RecordChange) and _is_direct(op) and (charged or op.quota is None)
             }
             for place, op in todo:
                 if place not in cursors:
-                    results[place] = op.apply(connection)
+                    results[place] = _apply(connection, op, batch)
             for place, (op, cursor) in cursors.items():
                 if op.parts or op.effects is not None:
                     results[place] = self._follow_up(op, cursor)
+            if batch is not None:
+                batch.flush(connection)
         if any(isinstance(result, WriteResult) and result.has_work for result in results):
             connection.execute(_NOTIFY, {})
         return lambda: [_outcome(*cursors[place]) if result is None else result for place, result in enumerate(results)]
+
+    def _first_statement(self, op: RecordChange) -> str:
+        # If a row exists that is charged already, they run again, apart. To look whether it does is a round trip more.
+        return op.statement if op.quota is None else self._strict.get(op.statement, op.statement)
+
+    def _open_quotas(self, ops: Sequence[WriteOp]) -> QuotaBatch | None:
+        """The ledger for a transaction, with the subjects of its charges, which have to be locked; ``None``: no charge.
+
+        They are locked together and in one order, so that two transactions never wait for each other.
+        """
+        quotas = [op.quota for op in ops if isinstance(op, RecordChange) and op.quota is not None]
+        if not quotas:
+            return None
+        subjects = {quota.charge.subject for quota in quotas if quota.charge.is_new}
+        changed = {quota.charge.upload_id for quota in quotas if not quota.charge.is_new}
+        if changed:
+            subjects.update(row[0] for row in self._pipelined.execute(quotas[0].sql.find_subjects, json_array(changed)))
+        return QuotaBatch(quotas[0].sql, subjects)
 
     def _follow_up(self, op: RecordChange, cursor: ResultCursor) -> WriteResult | RecordsError:
         """Write the parts and the effects of a changed record, without waiting for their results."""
@@ -204,12 +230,32 @@ def retrying(connection: PipelinedConnection, attempt: Callable[[], Result]) -> 
     raise AssertionError("the last attempt returns or raises")
 
 
+def _charge_together(connection: PipelinedConnection, batch: QuotaBatch, ops: Sequence[WriteOp]) -> bool:
+    """Charge those of ``ops`` that are ``_is_direct``; return whether there are any and their charges fit."""
+    if len(ops) == 1:
+        return False  # it could not run again, apart
+    direct = [op.quota for op in ops if isinstance(op, RecordChange) and op.quota is not None and _is_direct(op)]
+    return bool(direct) and batch.charge_together(connection, direct)
+
+
+def _apply(connection: PipelinedConnection, op: WriteOp, batch: QuotaBatch | None) -> WriteResult | RecordsError:
+    if isinstance(op, RecordChange):
+        return op.apply(connection, batch)
+    if batch is not None:
+        batch.flush(connection)  # it may look at the counters
+    return op.apply(connection)
+
+
 def _is_direct(op: RecordChange) -> bool:
-    """Whether the first statement needs no look at the database before, and the rest only its row count."""
+    """Whether the first statement needs no look at the database before, and the rest only its row count.
+
+    The charges of new uploads without parts need one look for all of them.
+    """
     effects = op.effects
     has_simple_effects = effects is None or (effects.completed_job is None and not effects.jobs.meets_progress)
-    needs_look = (op.part_uses, op.quota, op.grant, op.replaced)
-    return has_simple_effects and all(part is None for part in needs_look)
+    has_simple_charge = op.quota is None or (op.quota.charge.is_new and not op.quota.charge.parts)
+    needs_look = (op.part_uses, op.grant, op.replaced)
+    return has_simple_effects and has_simple_charge and all(part is None for part in needs_look)
 
 
 def _outcome(op: RecordChange, cursor: ResultCursor) -> WriteResult | RecordsError:

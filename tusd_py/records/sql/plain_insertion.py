@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from tusd_py.model.jobs import Effects
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Upload
 from tusd_py.records.sql.driver import DatabaseConnection
 from tusd_py.records.sql.quota_rows import QuotaBatch, QuotaRows
@@ -15,8 +15,6 @@ from tusd_py.records.sql.rows import inserted_row, plain_row
 class Change(Protocol):
     """A change in the form that all others have: ``transactions.RecordChange``."""
 
-    values: dict[str, object]
-    new: Upload | None
     durable: bool
 
     def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> Any: ...
@@ -36,7 +34,7 @@ class PlainInsertion:
         upload: Upload,
         effects: Effects,
         quota: QuotaRows | None,
-        expand: Callable[[Upload, Effects], Change],
+        expand: Callable[[Upload, Effects, dict[str, object]], Change],
     ) -> None:
         self.upload = upload
         self.quota = quota
@@ -45,9 +43,7 @@ class PlainInsertion:
         self._expand = expand
 
     def expand(self) -> Change:
-        change = self._expand(self.upload, self._effects)
-        change.values, change.new = inserted_row(self.upload), None
-        return change
+        return self._expand(self.upload, self._effects, inserted_row(self.upload))
 
     def apply(self, connection: DatabaseConnection, batch: QuotaBatch | None = None) -> Any:
         return self.expand().apply(connection, batch)
@@ -60,8 +56,13 @@ def is_plain(upload: Upload, effects: Effects) -> bool:
         and not upload.token
         and upload.length_max is None
         and upload.concat_header is None
-        and not (effects.events or effects.jobs or effects.audit or effects.code or effects.link)
-        and effects.completed_job is None
+        and (
+            effects is NO_EFFECTS
+            or (
+                not (effects.events or effects.jobs or effects.audit or effects.code or effects.link)
+                and effects.completed_job is None
+            )
+        )
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -319,6 +320,9 @@ class PostgresConnection:
         cursor = self._queue_many(statement, rows)
         self.sync()
         return cursor.rowcount
+
+    def queue_rows(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+        self.execute(statement, {"rows": json.dumps(rows)})
 
     def queue_many(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
         self._queue_many(statement, rows)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from tusd_py.contracts.records import QuotaExhausted
@@ -104,24 +105,22 @@ class QuotaBatch:
     """The ledger during one transaction: counters are read once for each subject, and written once at its end.
 
     So are the charges of new uploads. Creations that arrive together are mostly those of few subjects. The transaction
-    holds the write lock, or that of the subject, so that what was read stays true.
+    holds the write lock, or those of the subjects, so that what was read stays true: ``locked`` are held already.
     """
 
-    __slots__ = ("_accounts", "_charges", "_counters", "_locked", "_sql")
+    __slots__ = ("_accounts", "_charges", "_counters", "_sql", "locked")
 
-    def __init__(self, sql: QuotaStatements) -> None:
+    def __init__(self, sql: QuotaStatements, locked: Collection[str] = ()) -> None:
         self._sql = sql
         self._accounts: dict[tuple[str, QuotaPeriods], _Account] = {}
         self._counters: dict[tuple[str, str], _Counter] = {}
-        self._locked: set[str] = set()
+        self.locked = set(locked)
         self._charges: list[dict[str, object]] = []
 
     def account(self, connection: DatabaseConnection, subject: str, periods: QuotaPeriods) -> _Account:
         """The account of ``subject``, as it is now."""
         account = self._accounts.get((subject, periods))
-        if account is None:
-            account = self._accounts[subject, periods] = self._read(connection, subject, periods)
-        return account
+        return self._read(connection, [(subject, periods)])[0] if account is None else account
 
     def counter(self, subject: str, period: str) -> _Counter:
         """A counter to add to. What reads it later in the transaction sees the sum."""
@@ -159,6 +158,7 @@ class QuotaBatch:
                 total[1] += amounts.files
                 total[2] += amounts.stored
                 total[3] += amounts.unfinished
+        self._read(connection, [key for key in totals if key not in self._accounts])
         for (subject, periods), total in totals.items():
             if self.account(connection, subject, periods).exhausted(total, limits) is not None:
                 return False
@@ -174,7 +174,7 @@ class QuotaBatch:
     def flush_charges(self, connection: DatabaseConnection) -> None:
         """Write the charges of new uploads."""
         if self._charges:
-            connection.execute_many(self._sql.add, self._charges)
+            connection.queue_rows(self._sql.add, self._charges)
             self._charges = []
 
     def flush(self, connection: DatabaseConnection) -> None:
@@ -182,25 +182,35 @@ class QuotaBatch:
         self.flush_charges(connection)
         rows: list[dict[str, object]] = [
             {"subject": subject, "period": period, "bytes": counter.growth[0], "files": counter.growth[1]}
-            for (subject, period), counter in self._counters.items()
+            # In one order: two transactions must not wait for each other's counters.
+            for (subject, period), counter in sorted(self._counters.items(), key=itemgetter(0))
             if any(counter.growth)
         ]
         self._accounts.clear()
         self._counters.clear()
         if rows:
-            connection.execute_many(self._sql.count, rows)
+            connection.queue_rows(self._sql.count, rows)
 
-    def _read(self, connection: DatabaseConnection, subject: str, periods: QuotaPeriods) -> _Account:
-        if subject not in self._locked:
+    def _read(self, connection: DatabaseConnection, keys: Sequence[tuple[str, QuotaPeriods]]) -> list[_Account]:
+        """Read the accounts of these subjects and periods, and return them."""
+        if unlocked := {subject for subject, _ in keys} - self.locked:
             # Two servers must not both take the last bytes.
-            connection.lock_keys([quota_key(subject)])
-            self._locked.add(subject)
-        day, month, now = periods
+            connection.lock_keys([*map(quota_key, unlocked)])
+            self.locked |= unlocked
+        # All are sent before the first result is waited for.
+        cursors = [
+            connection.execute(self._sql.used_and_limits, {"subject": subject, **periods._asdict()})
+            for subject, periods in keys
+        ]
+        for (subject, periods), cursor in zip(keys, cursors, strict=True):
+            self._accounts[subject, periods] = self._account(subject, periods, cursor)
+        return [self._accounts[key] for key in keys]
+
+    def _account(self, subject: str, periods: QuotaPeriods, rows: Iterable[Sequence[Any]]) -> _Account:
         found: dict[str, Sequence[int]] = {}
         limits: SubjectLimits = {}
-        values = {"subject": subject, "day": day, "month": month, "now": now}
         # In one statement, because it belongs to every creation.
-        for period, *numbers in connection.execute(self._sql.used_and_limits, values):
+        for period, *numbers in rows:
             if period:
                 found[period] = numbers
             else:

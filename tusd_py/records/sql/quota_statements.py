@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from tusd_py.model.quota import NOW, Quota
-from tusd_py.records.sql.dialect import add_or_insert, compile_text, insert_or_ignore, json_elements
+from tusd_py.records.sql.dialect import add_or_insert, compile_rows, compile_text, insert_or_ignore, json_elements
 from tusd_py.records.sql.tables import RecordsTable
 
 _charges = RecordsTable.metadata.tables["quota_charges"]
@@ -48,7 +48,8 @@ class QuotaStatements:
     """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
 
     find: str  # upload_id, created_at
-    add: str  # a row of quota_charges
+    find_subjects: str  # ids: a JSON array
+    add: str  # rows of quota_charges
     change: str  # upload_id, created_at, new_bytes, new_stored, new_unfinished, settled
     sum_untaken: str  # ids: a JSON array
     sum_taken: str  # final_id
@@ -60,7 +61,7 @@ class QuotaStatements:
     used_and_limits: (
         str  # subject, day, month, now: rows of a period, its bytes and files, and one of '' and as of find_limits
     )
-    count: str  # subject, period, bytes, files
+    count: str  # rows of subject, period, bytes, files
     find_limits: str  # subject: the limits, and the names of the quotas that have one
     set_limits: str  # subject, and the same by their names
     remove_limits: str  # subject
@@ -92,8 +93,8 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
     # With the text of the partial index's own condition: else SQLite scans all charges, at each completed upload.
     taken = (c.taken_by == bindparam("final_id"), c.taken_by != _NONE)
     # By the whole key: there is no index by the id alone.
-    parts = select(u.created_at, u.id).where(u.id.in_(json_elements(dialect, "ids")))
-    untaken = (tuple_(c.created_at, c.upload_id).in_(parts), c.taken_by == _NONE)
+    charged = select(u.created_at, u.id).where(u.id.in_(json_elements(dialect, "ids")))
+    untaken = (tuple_(c.created_at, c.upload_id).in_(charged), c.taken_by == _NONE)
     set_charge = (
         update(_charges)
         .where(*key)
@@ -108,6 +109,7 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
         "find": select(
             c.subject, c.day, c.month, c.bytes, c.stored, c.unfinished, c.is_settled, c.taken_by, c.own_limits
         ).where(*key),
+        "find_subjects": select(c.subject).distinct().where(tuple_(c.created_at, c.upload_id).in_(charged)),
         "change": set_charge.values(is_settled=bindparam("settled")),
         "correct_charge": set_charge,
         "sum_untaken": select(_total(c.bytes), _total(c.stored)).where(*untaken),
@@ -119,11 +121,12 @@ def _of_charges(dialect: Dialect) -> dict[str, str]:
         .where(tuple_(c.created_at, c.upload_id).in_(final_with_bytes))
         .values(stored=c.stored + bindparam("more_stored"))
         .returning(c.subject),
-        "count": add_or_insert(dialect, _counters, ("subject", "period"), "bytes", "files"),
     }
+    count = add_or_insert(dialect, _counters, ("subject", "period"), "bytes", "files")
     add = insert_or_ignore(dialect, _charges, "upload_id", "created_at")
     return {
-        "add": compile_text(dialect, add, [column.name for column in _charges.columns]),
+        "add": compile_rows(dialect, add, _charges),
+        "count": compile_rows(dialect, count, _counters),
         **{name: compile_text(dialect, statement) for name, statement in statements.items()},
     }
 

@@ -177,7 +177,7 @@ class Reconciliation:
                 "bytes": charged[0] - counted[0],
                 "files": charged[1] - counted[1],
             }
-            connection.execute_many(self.sql.count, [values])
+            connection.queue_rows(self.sql.count, [values])
 
     def _note(
         self, subject: str, period: str, units: Sequence[str], counted: Sequence[int], charged: Sequence[int]

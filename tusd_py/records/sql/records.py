@@ -78,17 +78,18 @@ class SqlRecords:
             change.part_uses = PartUses(self._sql.count_part_uses, upload.parts, part_uses_max)
         await self._write(change)
 
-    def _insertion(self, upload: Upload, effects: Effects) -> RecordChange:
+    def _insertion(self, upload: Upload, effects: Effects, row: dict[str, object] | None = None) -> RecordChange:
+        """The insertion of ``upload``. Without its ``row`` the writer makes that."""
         return RecordChange(
             self._sql.insert,
-            {},
+            row or {},
             RecordExists(f"upload {upload.id} is already recorded"),
             durable=upload.is_complete,
             add_part=self._sql.insert_part,
             effects=None if effects is NO_EFFECTS else self._effect_rows(upload, effects),
             quota=None if effects.quota is None else QuotaRows(self._quota_sql, effects.quota),
             grant=grant_rows(self._grant_sql, effects) if upload.grant else None,
-            new=upload,
+            new=upload if row is None else None,
         )
 
     def begin_insert(self, upload: Upload, effects: Effects, on_done: OnDone) -> None:
@@ -162,10 +163,6 @@ class SqlRecords:
 
     async def delete(self, upload: Upload) -> None:
         await self._write(RecordChange(self._sql.delete, {"seen_id": upload.id, "seen_token": upload.token}))
-
-    async def list_uploads(self, statuses: Collection[Status], *, owner: str = "", limit: int) -> list[Upload]:
-        names = json.dumps([status.value for status in statuses])
-        return await self._select(self._sql.list_uploads, statuses=names, owner=owner, limit=limit)
 
     async def search(self, wanted: UploadFilter, limit: int, after: PageKey | None = None) -> UploadPage:
         if not limit:

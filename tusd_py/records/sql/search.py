@@ -98,7 +98,8 @@ def rows_to_examine(wanted: UploadFilter, limit: int) -> int:
         "name_key": bool(wanted.name_prefix),
         "created_at": index == "name_key" and (wanted.created_from > 0 or wanted.created_before < FAR),
     }
-    return EXAMINED_MAX if any(is_used for column, is_used in filters.items() if column != index) else limit + 1
+    has_others = any(is_used for column, is_used in filters.items() if column != index)
+    return max(EXAMINED_MAX if has_others else 0, limit + 1)
 
 
 def select_page(

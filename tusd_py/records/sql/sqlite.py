@@ -300,6 +300,9 @@ class SqliteConnection:
         assert self._driver is not None, "no transaction has begun"
         return self._driver.executemany(statement, rows).rowcount
 
+    def queue_rows(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
+        self.execute_many(statement, rows)
+
     def append_in_order(self, statement: str, rows: Sequence[Mapping[str, object]]) -> None:
         self.execute_many(statement, rows)
 

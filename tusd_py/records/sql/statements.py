@@ -17,7 +17,6 @@ from sqlalchemy import (
     insert,
     literal_column,
     null,
-    or_,
     select,
     text,
     update,
@@ -40,6 +39,7 @@ class Statements:
     """Each statement as text in one database's dialect. Values go by name, as the driver takes them."""
 
     insert: str  # a row of rows.to_row
+    insert_strictly: str  # the same; fails if the id exists
     insert_plain: str  # rows.plain_row, by position
     insert_part: str  # final_id, position, part_id
     update: str  # a row of rows.to_row, seen_id, seen_offset, seen_token
@@ -50,7 +50,6 @@ class Statements:
     find: str  # ids: a JSON array
     find_one: str  # its_id
     parts_of: str  # ids: a JSON array
-    list_uploads: str  # statuses: a JSON array, owner, limit
     page: str  # after_id, limit
     due: str  # now, limit
     needing_recovery: str  # after_id, limit
@@ -70,11 +69,6 @@ def compile_statements(dialect: Dialect) -> Statements:
     due = _upload.where(_uploads.c.expires_at <= bindparam("now")).order_by(_uploads.c.expires_at, _uploads.c.id)
     living = _uploads.c.status.in_(_literals(Status.UPLOADING, Status.PROCESSING, Status.READY))
     page = _upload.where(living, _uploads.c.id > bindparam("after_id")).order_by(_uploads.c.id)
-    owner = bindparam("owner", type_=Text)
-    listed = _upload.where(
-        _uploads.c.status.in_(json_elements(dialect, "statuses")),
-        or_(owner == literal_column("''"), _uploads.c.owner == owner),
-    ).order_by(_uploads.c.created_at.desc(), _uploads.c.id.desc())
     # The text of the partial index's own condition: the index applies only to a statement that contains it.
     needing_recovery = _upload.where(text(f"({NEEDS_RECOVERY})"), _uploads.c.id > bindparam("after_id")).order_by(
         _uploads.c.id
@@ -90,6 +84,7 @@ def compile_statements(dialect: Dialect) -> Statements:
 
     return Statements(
         insert=compile_text(dialect, _insert(dialect), _columns),
+        insert_strictly=compile_text(dialect, insert(_uploads).values(**_detected()), _columns),
         insert_plain=compile_by_position(dialect, _plain_insert(dialect), list(PLAIN_COLUMNS)),
         insert_part=compile_text(dialect, insert(_parts)),
         update=compile_text(dialect, update_seen, [name for name in _columns if name not in ("id", *DECLARED_COLUMNS)]),
@@ -100,7 +95,6 @@ def compile_statements(dialect: Dialect) -> Statements:
         find=compile_text(dialect, _upload.where(_uploads.c.id.in_(ids))),
         find_one=compile_text(dialect, _upload.where(_uploads.c.id == bindparam("its_id"))),
         parts_of=compile_text(dialect, parts_of.order_by(_parts.c.final_id, _parts.c.position)),
-        list_uploads=compile_text(dialect, with_limit(listed)),
         page=compile_text(dialect, with_limit(page)),
         due=compile_text(dialect, with_limit(due)),
         needing_recovery=compile_text(dialect, with_limit(needing_recovery)),
@@ -112,8 +106,12 @@ def compile_statements(dialect: Dialect) -> Statements:
 
 
 def _insert(dialect: Dialect) -> Insert:
-    none: ColumnElement[str] = literal_column("''")
-    return insert_or_ignore(dialect, _uploads, "id", detected_type=_detected_or(none))
+    return insert_or_ignore(dialect, _uploads, "id", **_detected())
+
+
+def _detected() -> dict[str, ColumnElement[str]]:
+    """The column of a new row that is never null."""
+    return {"detected_type": _detected_or(literal_column("''"))}
 
 
 def _plain_insert(dialect: Dialect) -> Insert:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -54,6 +54,10 @@ class Connection(Protocol):
     access_log: bool
     root_path: str
     client: tuple[str, int] | None
+    server: tuple[str, int | None] | None
+    scheme: Any
+    #: See ``Cycle.address``.
+    address: Mapping[str, Any] | None
     #: Has the headers of every response.
     server_state: ServerState
 
@@ -179,6 +183,19 @@ class Cycle(RequestResponseCycle):
     def is_below_root(self) -> bool:
         """Whether the server is mounted under a path."""
         return bool(self.connection.root_path)
+
+    @property
+    def address(self) -> Mapping[str, Any]:
+        """What the scope of each request of the connection that has HTTP/1.1 says of its ends."""
+        connection = self.connection
+        if connection.address is None:
+            connection.address = {
+                "http_version": "1.1",
+                "server": connection.server,
+                "client": connection.client,
+                "scheme": connection.scheme,
+            }
+        return connection.address
 
     @property
     def client_host(self) -> str | None:

@@ -8,7 +8,9 @@ request half of the time until the application begins.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from tusd_py.serving.http.scope import Target
 
@@ -20,7 +22,7 @@ _LINE_END = b"\r\n"
 class KnownHead:
     """The head of a request without a body that was accepted, of which the values of some headers may differ."""
 
-    __slots__ = ("_headers", "_lines", "_places", "_request_line", "method", "target")
+    __slots__ = ("_headers", "_lines", "_places", "_request_line", "_values", "method", "target")
 
     def __init__(
         self,
@@ -35,6 +37,7 @@ class KnownHead:
         self._headers = headers
         self._lines = lines  # those of ``places`` without their values
         self._request_line = lines[0] + _LINE_END
+        self._values = _values(len(places))
         self._places = places  # the number of each line that may differ, and what stands before its value
 
     @classmethod
@@ -63,7 +66,7 @@ class KnownHead:
             places.append((number, lines[number]))
         return cls(method, target, headers, lines, tuple(places))
 
-    def values_in(self, data: bytes) -> list[str] | None:
+    def values_in(self, data: bytes) -> Sequence[str] | None:
         """The values of the headers that may differ, if ``data`` is one request with a head that is else the same.
 
         They are visible ASCII, with spaces between other characters only: a value that every parser accepts and none
@@ -77,13 +80,13 @@ class KnownHead:
         values = []
         for number, before in self._places:
             line = lines[number]
-            value = line[len(before) :].decode("latin-1")
-            if not value or not value.isascii() or not value.isprintable() or value[0] == " " or value[-1] == " ":
-                return None
-            values.append(value)
+            values.append(line[len(before) :])
             # Without the value it has to be what stands there in the known head, as all other lines.
             lines[number] = line[: len(before)]
-        return values if lines == self._lines else None
+        if lines != self._lines:
+            return None
+        found = self._values.fullmatch(b"\n".join(values).decode("latin-1"))
+        return None if found is None else found.groups()
 
     def headers_with(self, values: Sequence[str]) -> list[tuple[bytes, bytes]]:
         """The headers of a request with these ``values_in``, as the parser reads them."""
@@ -91,3 +94,9 @@ class KnownHead:
         for (number, _), value in zip(self._places, values, strict=True):
             headers[number - 1] = headers[number - 1][0], value.encode("ascii")
         return headers
+
+
+@lru_cache(maxsize=8)
+def _values(count: int) -> re.Pattern[str]:
+    """Matches as many values, one on each line."""
+    return re.compile("\n".join([r"([!-~](?:[ -~]*[!-~])?)"] * count))

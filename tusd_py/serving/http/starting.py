@@ -16,7 +16,7 @@ from tusd_py.serving.http.cycle import Cycle
 from tusd_py.serving.http.known_head import KnownHead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from uvicorn._types import ASGI3Application
 
@@ -42,6 +42,8 @@ class Repetition(Protocol):
 SMALL_BODY_BYTES = 64 * 1024
 #: so long at most: what a fast client has sent by then arrives together, and a slow one does not notice it.
 WHOLE_SECONDS = 0.01
+#: So many heads of a connection are remembered in vain: each takes the time of a third of what it spares if it is used.
+LEARNINGS_MAX = 4
 
 
 class StartingProtocol(HttpToolsProtocol):
@@ -53,8 +55,10 @@ class StartingProtocol(HttpToolsProtocol):
         self._unstarted: Cycle | None = None
         self._start_timer: asyncio.TimerHandle | None = None
         self._begin_directly: BeginDirectly | None = getattr(self.app, "begin_directly", None)
+        self.address: Mapping[str, Any] | None = None  # see ``Cycle.address``
         #: The head of a request that began without a task, and how those begin whose heads are like it.
         self._known: tuple[KnownHead, Repetition] | None = None
+        self._learnings_left = LEARNINGS_MAX
 
     def _start(self, body_left: int, data: bytes) -> None:
         """Start the request that was parsed, or wait a moment for the ``body_left`` bytes that it lacks.
@@ -83,8 +87,15 @@ class StartingProtocol(HttpToolsProtocol):
         if not begun:
             self._start_asgi_task(cycle, application)
         elif begun is not True and data:
-            head = KnownHead.of(data, cycle.method, cycle.target, cycle.headers, begun.names)
-            self._known = None if head is None else (head, begun)
+            self._learn_head(data, cycle, begun)
+
+    def _learn_head(self, data: bytes, cycle: Cycle, repetition: Repetition) -> None:
+        """Remember the head of a request that has begun, unless those before it were remembered in vain."""
+        self._known = None
+        if self._learnings_left:
+            self._learnings_left -= 1
+            head = KnownHead.of(data, cycle.method, cycle.target, cycle.headers, repetition.names)
+            self._known = None if head is None else (head, repetition)
 
     def _recognise(self, data: bytes) -> Cycle | None:
         """The request that ``data`` is, if its head is like the known one."""
@@ -93,6 +104,7 @@ class StartingProtocol(HttpToolsProtocol):
         values = head.values_in(data)
         if values is None or self.limit_concurrency is not None:
             return None
+        self._learnings_left = LEARNINGS_MAX
         cycle = Cycle(self, head.method, head.target, None, "1.1", keep_alive=True)
         cycle.known = head, values
         cycle.is_complete = True

@@ -19,8 +19,12 @@ T = TypeVar("T")
 READ_BYTES = 256 * 1024
 #: A client that takes a piece within this time is fast,
 FAST_SECONDS = 0.02
-#: and so many pieces are read for it in one hop to a thread, which takes longer than reading one.
+#: and after so many of them, which are more than the kernel keeps for one connection (4 MiB),
+FAST_PIECES = 16
+#: so many pieces are read for it in one hop to a thread, which takes longer than reading one.
 PIECES_AHEAD = 4
+#: The first piece of what does not fit into one: it is sent before it is known whether the client reads.
+FIRST_BYTES = 64 * 1024
 #: The piece behind a transfer, when the connection already holds all it can: this much waits for the client in memory.
 _READ_BYTES_AFTER_TRANSFER = 64 * 1024
 
@@ -48,9 +52,10 @@ class DiskContent:
         self._threads = threads
         self._zero_copy_threads = zero_copy_threads
         self._descriptor = -1
-        self._piece_bytes = READ_BYTES
+        self._piece_bytes = READ_BYTES if stop - start <= READ_BYTES else FIRST_BYTES
         self._ahead: deque[bytes] = deque()  # read, and not returned yet
         self._returned_at = -FAST_SECONDS  # the last piece, by the clock of the event loop
+        self._fast_pieces = 0  # taken fast, one after the other
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -63,7 +68,9 @@ class DiskContent:
         if self._start >= self._stop:
             raise StopAsyncIteration
         is_fast = clock() - self._returned_at < FAST_SECONDS and self._piece_bytes == READ_BYTES
-        piece = await self._run(self._threads, self._read_pieces if is_fast else self._read_piece)
+        self._fast_pieces = self._fast_pieces + 1 if is_fast else 0
+        reads_ahead = self._fast_pieces >= FAST_PIECES
+        piece = await self._run(self._threads, self._read_pieces if reads_ahead else self._read_piece)
         self._returned_at = clock()
         return piece
 

@@ -31,14 +31,16 @@ PIECES_MAX = 1024
 OBSERVED_BYTES = 512 * 1024
 
 
-class _Buffers(threading.local):
+_kept = threading.local()
+
+
+def _buffers() -> tuple[memoryview, memoryview]:
     """Two buffers for each thread that transfers: kept, since new memory costs more than filling it."""
-
-    def __init__(self) -> None:
-        self.pair = memoryview(bytearray(OBSERVED_BYTES)), memoryview(bytearray(OBSERVED_BYTES))
-
-
-_buffers = _Buffers()
+    try:
+        pair: tuple[memoryview, memoryview] = _kept.pair
+    except AttributeError:
+        pair = _kept.pair = memoryview(bytearray(OBSERVED_BYTES)), memoryview(bytearray(OBSERVED_BYTES))
+    return pair
 
 
 class DiskSink:
@@ -106,6 +108,10 @@ class DiskSink:
             on_done(failure or self._failure)
 
         self._threads.begin(on_flushed, self._work, list(pieces), True, durable, None, None)
+
+    @property
+    def can_transfer(self) -> bool:
+        return True
 
     async def transfer(self, reader: SocketReader, observer: ByteObserver | None = None) -> None:
         if self._job is not None:
@@ -214,7 +220,7 @@ class DiskSink:
 
     def _read_and_write(self, reader: SocketReader, observer: ByteObserver | None) -> None:
         """Pass the bytes through two buffers: one is observed while the other is filled and written."""
-        buffer, other = _buffers.pair
+        buffer, other = _buffers()
         observed = None
         try:
             while count := reader.read_into(buffer):

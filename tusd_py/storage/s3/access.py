@@ -10,6 +10,7 @@ from tusd_py.storage.s3.budget import MemoryBudget
 from tusd_py.storage.s3.client import S3Client
 from tusd_py.storage.s3.layout import Keys, PartLayout
 from tusd_py.storage.s3.state import S3State, from_storage
+from tusd_py.threads import ThreadPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class S3Access:
     layout: PartLayout  # of new uploads
     parallel_parts: int  # of one request
     attributes: ObjectAttributes
+    threads: ThreadPool  # for reading from sockets
 
     def state(self, upload: Upload) -> S3State:
         """The state of ``upload`` in its record. Earlier versions recorded no key."""

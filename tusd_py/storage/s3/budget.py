@@ -14,12 +14,21 @@ class MemoryBudget:
         self.used = 0
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    def try_acquire(self, count: int) -> bool:
-        """Take ``count`` bytes if they are free and nothing waits."""
-        if self._waiters or not self._fits(count):
+    @property
+    def has_waiters(self) -> bool:
+        """Whether a request waits for memory."""
+        return bool(self._waiters)
+
+    def try_acquire(self, count: int, *, reserve: int = 0) -> bool:
+        """Take ``count`` bytes if they are free, ``reserve`` bytes are left after that, and nothing waits."""
+        if not self.has_free(count, reserve=reserve):
             return False
         self.used += count
         return True
+
+    def has_free(self, count: int, *, reserve: int = 0) -> bool:
+        """Whether ``try_acquire`` would take them."""
+        return not self._waiters and (not count or self._fits(count + reserve))
 
     async def acquire(self, count: int) -> None:
         """Take ``count`` bytes; wait for them. A caller that waits must hold none, or all might wait for each other."""

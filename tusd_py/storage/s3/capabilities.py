@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.storage.s3.attributes import ObjectAttributes
+from tusd_py.storage.s3.clean_up import clean_up
 from tusd_py.storage.s3.client import Conflict, MultipartMissing, ObjectMissing, Refused, S3Client
 from tusd_py.storage.s3.layout import Keys
 
 log = logging.getLogger(__name__)
+
+#: A service that works needs a second. Others wait for the result meanwhile: requests to publish, for example.
+_TRIAL_SECONDS = 60.0
+#: A server that stops waits for it.
+_CLEAN_UP_SECONDS = 2.0
+PROBE_SECONDS_MAX = _TRIAL_SECONDS + _CLEAN_UP_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,27 +41,63 @@ class Capabilities:
 
 
 async def find_capabilities(client: S3Client, keys: Keys, attributes: ObjectAttributes) -> Capabilities:
-    """Try everything with a small object, and remove it. Raises ``StoreUnavailable`` if that is refused."""
-    # A key of its own for each process, which looks like the tail of an upload: the sweeper removes it after a crash.
-    key = keys.new_tail(f"probe{secrets.token_hex(8)}", 0)
+    """Try everything with a small object, and remove it. Takes at most ``PROBE_SECONDS_MAX``.
+
+    Raises ``StoreUnavailable`` if something is refused that the server needs. What is left after a crash is found by
+    the janitor.
+    """
+    trial = _Trial(client, keys.new_probe(), attributes)
     try:
-        await client.call("put_object", Key=key, Body=b"probe", **attributes.of_sample())
-    except Refused as error:
-        raise StoreUnavailable(f"objects with the attributes of [s3] are refused ({error})") from error
+        async with asyncio.timeout(_TRIAL_SECONDS):
+            found = await trial.run()
+    except TimeoutError:
+        await clean_up(trial.remove(), trial.key, _CLEAN_UP_SECONDS)
+        raise StoreUnavailable(f"S3 did not answer all requests of a trial within {_TRIAL_SECONDS:g} seconds") from None
+    except BaseException:
+        await clean_up(trial.remove(), trial.key, _CLEAN_UP_SECONDS)
+        raise
     try:
-        ignored = await _ignored(client, key, attributes)
-        made = await client.call("create_multipart_upload", Key=key, **attributes.of_sample())
-        multipart = {"Key": key, "UploadId": made["UploadId"]}
+        async with asyncio.timeout(_CLEAN_UP_SECONDS):
+            await trial.remove()
+    except TimeoutError:
+        raise StoreUnavailable(f"S3 did not delete an object within {_CLEAN_UP_SECONDS:g} seconds") from None
+    return found
+
+
+class _Trial:
+    """One trial, with an object and a multipart upload of the same key."""
+
+    def __init__(self, client: S3Client, key: str, attributes: ObjectAttributes) -> None:
+        self.key = key
+        self._client = client
+        self._attributes = attributes
+        self._multipart: dict[str, str] = {}
+        self._has_begun = False
+
+    async def run(self) -> Capabilities:
+        self._has_begun = True
+        attributes = self._attributes.of_sample()
         try:
-            etag, copies_parts = await _copy_part(client, multipart)
-            is_exclusive = await _is_exclusive(client, multipart, etag)
-            if not is_exclusive and not ignored:
-                ignored = await _ignored(client, key, attributes)  # of the object that was just made of parts
-        finally:
-            await _abort(client, multipart)
-    finally:
-        await client.call("delete_object", Key=key)
-    return Capabilities(copies_parts=copies_parts, is_exclusive=is_exclusive, ignored=ignored)
+            await self._client.call("put_object", Key=self.key, Body=b"probe", **attributes)
+        except Refused as error:
+            self._has_begun = False
+            raise StoreUnavailable(f"objects with the attributes of [s3] are refused ({error})") from error
+        ignored = await _ignored(self._client, self.key, self._attributes)
+        made = await self._client.call("create_multipart_upload", Key=self.key, **attributes)
+        self._multipart = {"Key": self.key, "UploadId": made["UploadId"]}
+        etag, copies_parts = await _copy_part(self._client, self._multipart)
+        is_exclusive = await _is_exclusive(self._client, self._multipart, etag)
+        if not is_exclusive and not ignored:
+            # Of the object that was just made of parts: Ceph ignores the tags of these.
+            ignored = await _ignored(self._client, self.key, self._attributes)
+        return Capabilities(copies_parts=copies_parts, is_exclusive=is_exclusive, ignored=ignored)
+
+    async def remove(self) -> None:
+        """Remove what there may be. Raises ``StoreUnavailable``."""
+        if self._multipart:
+            await _abort(self._client, self._multipart)
+        if self._has_begun:
+            await self._client.call("delete_object", Key=self.key)
 
 
 @dataclass(slots=True)

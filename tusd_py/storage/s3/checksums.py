@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
+from functools import reduce
 
 #: The name of the algorithm in S3, and of the argument and the field that have its value.
 ALGORITHM = "CRC64NVME"
@@ -19,12 +20,17 @@ def crc_of(body: bytes) -> int:
     return crc
 
 
-def crc_after(before: int, body: bytes) -> int:
+def crc_after(before: int, body: bytes | memoryview) -> int:
     """The CRC of the bytes that have ``before``, followed by ``body``."""
     from awscrt.checksums import crc64nvme
 
     crc: int = crc64nvme(body, before)
     return crc
+
+
+def crc_of_pieces(pieces: Iterable[bytes | memoryview]) -> int:
+    """The CRC of the bytes of ``pieces`` in a row."""
+    return reduce(crc_after, pieces, 0)
 
 
 def combined(pieces: Iterable[tuple[int | None, int]]) -> int | None:

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
-from tusd_py.storage.s3.part_transport import PartTransport, tls_context
+from tusd_py.pace import Pace
+from tusd_py.storage.s3.part_transport import PartTransport, headers_of, tls_context
 from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
 from tusd_py.threads import cpu_threads, in_executor
 
@@ -37,7 +38,14 @@ _CONNECTIONS_MAX = 1024
 _PART_CONNECTIONS_MAX = 64
 #: The signature of a part is valid for this long.
 _PART_URL_SECONDS = 3600
-_CHECKSUM_HEADER = "x-amz-checksum-crc64nvme"
+#: Loading the library, and the credentials of a role from the service of the machine.
+_OPEN_SECONDS = 60
+#: The arguments that ask for the next page, and where each is in the page before.
+_MARKERS: Mapping[str, Mapping[str, str]] = {
+    "list_objects_v2": {"ContinuationToken": "NextContinuationToken"},
+    "list_parts": {"PartNumberMarker": "NextPartNumberMarker"},
+    "list_multipart_uploads": {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
+}
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
 #: Requests to a multipart upload. Ceph answers NoSuchKey if it has been completed.
@@ -94,6 +102,8 @@ class S3Client:
         self.has_checksums: bool | None = None
         #: Whether S3 can copy parts; set to false once it has refused to.
         self.copies_parts = True
+        #: Limits the requests of ``call``.
+        self.pace: Pace | None = None
         self._account = account
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
@@ -106,20 +116,19 @@ class S3Client:
 
         Raises one of the classes above, ``StoreFull`` or ``StoreUnavailable``.
         """
-        try:
-            client = await self._opened()
-        except Exception as error:
-            reason = describe_local(error) or f"there is no S3 client for these settings: {type(error).__name__}"
-            raise StoreUnavailable(reason) from error
+        if self.pace is not None:
+            await self.pace.take()
+        client = await self._opened()
         from aiohttp import ClientError as TransportError
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
+        # With the attempts of the library.
+        longest = self._longest(_size(arguments.get("Body", b"")))
+        deadline = asyncio.get_running_loop().time() + _ATTEMPTS * (longest + _DELAY_SECONDS_MAX)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                # With the attempts of the library.
-                longest = self._longest(_size(arguments.get("Body", b"")))
-                async with self._calls, asyncio.timeout(_ATTEMPTS * (longest + _DELAY_SECONDS_MAX)):
+                async with self._calls, asyncio.timeout_at(deadline):
                     return await getattr(client, operation)(Bucket=self.bucket, **arguments)
             except TimeoutError as error:
                 failure: Exception = error
@@ -147,16 +156,29 @@ class S3Client:
         return _CONNECT_SECONDS + self._account.timeout_seconds + count / _BYTES_PER_SECOND_MIN
 
     async def send_part(
-        self, key: str, multipart_id: str, number: int, pieces: Sequence[bytes], checksum: Mapping[str, str]
+        self,
+        key: str,
+        multipart_id: str,
+        number: int,
+        pieces: Sequence[bytes | memoryview],
+        checksum: Mapping[str, str],
     ) -> str:
         """Send one part; return its ETag. ``checksum`` is an argument of UploadPart. Raises like ``call``."""
+        arguments = {"Key": key, "UploadId": multipart_id, "PartNumber": number, **checksum}
+        return await self._send("upload_part", pieces, arguments)
+
+    async def send_object(self, key: str, pieces: Sequence[bytes | memoryview], **arguments: Any) -> None:
+        """PutObject with a large body, without the copies that the library makes. Raises like ``call``."""
+        await self._send("put_object", pieces, {"Key": key, **arguments})
+
+    async def _send(self, operation: str, pieces: Sequence[bytes | memoryview], arguments: Mapping[str, Any]) -> str:
+        """Send ``pieces`` as the body of ``operation``; return the ETag."""
         from aiohttp import ClientError as TransportError
 
-        arguments = {"Key": key, "UploadId": multipart_id, "PartNumber": number, **checksum}
-        headers = dict(zip((_CHECKSUM_HEADER,), checksum.values(), strict=False))
         for attempt in range(1, _ATTEMPTS + 1):
-            url = await self.presigned_url("upload_part", _PART_URL_SECONDS, **arguments)
+            url = await self.presigned_url(operation, _PART_URL_SECONDS, **arguments)
             assert self._parts is not None, "the client is open"
+            headers = headers_of(self._client, operation, arguments)
             try:
                 async with asyncio.timeout(self._longest(sum(map(len, pieces)))):
                     answer = await self._parts.put(url, pieces, headers)
@@ -165,7 +187,7 @@ class S3Client:
             else:
                 if answer.etag:
                     return answer.etag
-                failure = _translated(answer.response(), "upload_part", self.bucket)
+                failure = _translated(answer.response(), operation, self.bucket)
                 if not answer.may_be_repeated and not _has_changed(answer.response()):
                     raise failure
             if attempt < _ATTEMPTS:
@@ -174,29 +196,51 @@ class S3Client:
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
+        client = await self._opened()
         try:
-            client = await self._opened()
-            url: str = await client.generate_presigned_url(
-                operation, Params={"Bucket": self.bucket, **arguments}, ExpiresIn=seconds
-            )
+            # Credentials of a role may have to be renewed first.
+            async with asyncio.timeout(_OPEN_SECONDS):
+                url: str = await client.generate_presigned_url(
+                    operation, Params={"Bucket": self.bucket, **arguments}, ExpiresIn=seconds
+                )
         except Exception as error:
             raise StoreUnavailable(f"no URL could be signed for S3: {type(error).__name__}") from error
         return url
 
     async def pages(self, operation: str, **arguments: Any) -> AsyncIterator[Any]:
-        """The pages of a listing."""
-        while True:
-            page = await self.call(operation, **arguments)
+        """The pages of a listing. Raises like ``call``, also if a page does not say what follows it.
+
+        The caller may remove what it is given: the next page is asked for before, because some services do not find
+        their place behind an entry that is gone.
+        """
+        marker: dict[str, Any] = {}
+        page = await self.call(operation, **arguments)
+        while page.get("IsTruncated"):
+            before = marker
+            marker = {name: page[source] for name, source in _MARKERS[operation].items() if page.get(source)}
+            # A listing that never ends would hold up its caller for ever.
+            if not marker or marker == before:
+                raise StoreUnavailable(f"S3 lists the same page of {operation} again and again")
+            following = await self._page_behind(page, operation, marker, arguments)
             yield page
-            if not page.get("IsTruncated"):
-                return
-            if operation == "list_objects_v2":
-                arguments["ContinuationToken"] = page["NextContinuationToken"]
-            elif operation == "list_parts":
-                arguments["PartNumberMarker"] = page["NextPartNumberMarker"]
-            else:
-                arguments["KeyMarker"] = page["NextKeyMarker"]
-                arguments["UploadIdMarker"] = page["NextUploadIdMarker"]
+            page = following
+        yield page
+
+    async def _page_behind(
+        self, page: Any, operation: str, marker: Mapping[str, Any], arguments: Mapping[str, Any]
+    ) -> Any:
+        try:
+            return await self.call(operation, **arguments, **marker)
+        except Refused:
+            if "UploadIdMarker" not in marker:
+                raise
+        # versitygw 1.8 finds its place behind a key, but not behind a multipart upload. A key rarely has several.
+        key = marker["KeyMarker"]
+        following = await self.call(operation, **arguments, KeyMarker=key)
+        same = (await self.call(operation, **{**arguments, "Prefix": key})).get("Uploads", ())
+        listed = {each["UploadId"] for each in page.get("Uploads", ())}
+        missed = [each for each in same if each["Key"] == key and each["UploadId"] not in listed]
+        return {**following, "Uploads": [*missed, *following.get("Uploads", ())]}
 
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """The bytes of an object in pieces. Raises like ``call``, and ``RangeMissing``.
@@ -226,16 +270,24 @@ class S3Client:
             if failed:
                 await _pause(failed)
 
-    async def read_all(self, key: str, size: int) -> bytes:
-        """The first ``size`` bytes of an object."""
-        return b"".join([piece async for piece in self.read(key, 0, size)])
+    async def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """The bytes of an object from ``start`` up to, not including, ``stop``, in bounded time. Raises like ``read``.
+
+        For a caller that holds a lock meanwhile: ``read`` goes on as long as S3 sends something.
+        """
+        try:
+            async with asyncio.timeout(_ATTEMPTS * self._longest(stop - start)):
+                return b"".join([piece async for piece in self.read(key, start, stop)])
+        except TimeoutError:
+            raise StoreUnavailable("S3 sends bytes too slowly") from None
 
     async def read_object(self, key: str) -> bytes:
         """The bytes of a small object. Raises like ``call``."""
         response = await self.call("get_object", Key=key)
         async with response["Body"] as body:
             try:
-                content: bytes = await body.read()
+                async with asyncio.timeout(self._longest(0)):
+                    content: bytes = await body.read()
             except Exception as error:  # noqa: BLE001 - as in ``read``
                 raise StoreUnavailable(f"S3 stopped sending: {type(error).__name__}") from None
         return content
@@ -260,10 +312,15 @@ class S3Client:
         self._client = None
 
     async def _opened(self) -> Any:
+        """The client of the library. Raises ``StoreUnavailable``."""
         if self._client is None:
-            async with self._opening:
-                if self._client is None:
-                    self._client = await self._open()
+            try:
+                async with asyncio.timeout(_OPEN_SECONDS), self._opening:
+                    if self._client is None:
+                        self._client = await self._open()
+            except Exception as error:
+                reason = describe_local(error) or f"there is no S3 client for these settings: {type(error).__name__}"
+                raise StoreUnavailable(reason) from error
         return self._client
 
     async def _open(self) -> Any:

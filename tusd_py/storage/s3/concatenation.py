@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from tusd_py.contracts.store import BytesMissing, OnProgress, StoreError
+from tusd_py.contracts.store import BytesMissing, OnProgress
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import checksums, multipart
 from tusd_py.storage.s3.access import S3Access
+from tusd_py.storage.s3.clean_up import clean_up
 from tusd_py.storage.s3.client import ObjectMissing, RangeMissing, Refused
 from tusd_py.storage.s3.layout import PART_BYTES_MIN, PARTS_MAX
 from tusd_py.storage.s3.state import S3State, StoredPart
@@ -57,7 +58,7 @@ class S3Concatenation:
                 await self._append(state.key, part.offset)
             await self._finish(key, total)
         except BaseException:
-            await self._discard(key)
+            await clean_up(self._discard(key), key)
             raise
         return S3State(self._access.layout, key, crc=crc)
 
@@ -115,7 +116,7 @@ class S3Concatenation:
 
     async def _finish(self, key: str, total: int) -> None:
         if not self._state.multipart_id:
-            await multipart.put_object(self._client, key, self._take_small(), self._attributes)
+            await multipart.put_object(self._client, key, [self._take_small()], self._attributes)
             if self._on_progress is not None:
                 await self._on_progress(total)
             return
@@ -124,12 +125,10 @@ class S3Concatenation:
         await multipart.complete(self._client, self._state, self._made, total, None)
 
     async def _discard(self, key: str) -> None:
-        try:
-            if self._state.multipart_id:
-                await multipart.abort_until_gone(self._client, key, self._state.multipart_id)
-            await self._client.call("delete_object", Key=key)
-        except StoreError as error:
-            log.info("an object was left for the janitor", extra={"key": key, "reason": str(error)})
+        """Remove what was made. Raises ``StoreError``."""
+        if self._state.multipart_id:
+            await multipart.abort_until_gone(self._client, key, self._state.multipart_id)
+        await self._client.call("delete_object", Key=key)
 
     def _take_small(self) -> bytes:
         body = b"".join(self._small)

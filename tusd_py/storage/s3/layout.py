@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from tusd_py.model.ids import is_generated_id, is_upload_id
 from tusd_py.model.upload import Upload
@@ -20,6 +21,10 @@ _NONCE = f"[0-9a-f]{{{2 * _NONCE_BYTES}}}"
 _ATTEMPT = re.compile(rf"\.{_NONCE}")
 _TAIL = re.compile(rf"[0-9]{{20}}-{_NONCE}")
 _NOTE = ".publishing"
+#: In place of an id, in the keys of objects by which a process tries what S3 can do.
+_PROBE = re.compile(rf"probe{_NONCE}")
+#: A trial may be running before its objects are so old: no lock protects them.
+PROBE_AGE = timedelta(minutes=10)
 
 #: What S3 accepts: parts of one multipart upload, and the least size of each but the last.
 PARTS_MAX = 10_000
@@ -100,6 +105,14 @@ class Keys:
     def new_tail(self, upload_id: str, offset: int) -> str:
         """A key for a tail that begins at ``offset``, which no other tail uses."""
         return f"{self.tails(upload_id)}{offset:020d}-{secrets.token_hex(_NONCE_BYTES)}"
+
+    def new_probe(self) -> str:
+        """A key for a trial of one process. It looks like that of a tail, so it is found and removed after a crash."""
+        return self.new_tail(f"probe{secrets.token_hex(_NONCE_BYTES)}", 0)
+
+    def is_probe(self, key: str) -> bool:
+        """Whether ``key`` is that of a trial. Only these are also keys of multipart uploads below ``all_tails``."""
+        return key.startswith(self.all_tails) and is_probe_id(self._id_in(key))
 
     def is_attempt(self, found: str, key: str, upload_id: str) -> bool:
         """Whether ``found`` is the key of an attempt to make the object ``key``, which may have a nonce itself."""
@@ -193,6 +206,11 @@ class Keys:
     @property
     def _id_index(self) -> int:
         return self.pattern.split("/").index(_ID)
+
+
+def is_probe_id(text: str) -> bool:
+    """Whether ``text`` stands in place of an id in the keys of a trial."""
+    return _PROBE.fullmatch(text) is not None
 
 
 def _id_before_nonce(segment: str) -> str:

@@ -1,7 +1,8 @@
-"""Sends parts without joining their pieces.
+"""Sends parts, and objects of a large part's size, without joining their pieces.
 
-The client library copies a body three times on its way: it wants one object of bytes, and wraps it in a file. A part is
-most of the work here, so its request is signed by the library and sent by the HTTP client beneath it.
+The client library copies a body three times on its way: it wants one object of bytes, wraps it in a file, and writes
+64 KiB at a time. Bodies are most of the work here, so their requests are signed by the library and sent by the HTTP
+client beneath it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class PartAnswer:
 
 
 class PartTransport:
-    """The connections of one event loop for parts."""
+    """The connections of one event loop for large bodies."""
 
     def __init__(
         self, tls: ssl.SSLContext, connections_max: int, connect_seconds: float, timeout_seconds: float
@@ -53,7 +54,7 @@ class PartTransport:
             skip_auto_headers=("Content-Type", "Accept-Encoding"),
         )
 
-    async def put(self, url: str, pieces: Sequence[bytes], headers: Mapping[str, str]) -> PartAnswer:
+    async def put(self, url: str, pieces: Sequence[bytes | memoryview], headers: Mapping[str, str]) -> PartAnswer:
         """Send ``pieces`` to a presigned URL. Raises ``OSError``, ``TimeoutError`` or an error of aiohttp."""
         from yarl import URL
 
@@ -73,6 +74,17 @@ class PartTransport:
         await asyncio.sleep(0)
 
 
+def headers_of(client: Any, operation: str, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """The headers for those ``arguments`` that a presigned URL signs, but does not contain."""
+    model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
+    found = {}
+    for name, value in arguments.items():
+        place = model.input_shape.members[name].serialization
+        if place.get("location") == "header":
+            found[place["name"]] = str(value).lower() if isinstance(value, bool) else str(value)
+    return found
+
+
 @cache
 def _payload_class() -> Any:
     """The class of bodies, made when aiohttp is first needed."""
@@ -81,7 +93,7 @@ def _payload_class() -> Any:
     class Pieces(Payload):
         """A body of known length in pieces."""
 
-        def __init__(self, pieces: Sequence[bytes]) -> None:
+        def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
             super().__init__(pieces, content_type="application/octet-stream")
             self._size = sum(map(len, pieces))
 
@@ -89,6 +101,8 @@ def _payload_class() -> Any:
             raise TypeError("a part is no text")
 
         async def write(self, writer: Any) -> None:
+            # Else the client joins them with the first piece, by a copy of what may be a whole part.
+            writer.send_headers()
             for piece in self._value:
                 await writer.write(piece)
 

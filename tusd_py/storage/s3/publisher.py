@@ -16,6 +16,7 @@ from tusd_py.contracts.store import BytesMoved, Store
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.capabilities import Capabilities
+from tusd_py.storage.s3.clean_up import clean_up
 from tusd_py.storage.s3.client import Conflict, MultipartMissing, ObjectMissing, S3Client
 from tusd_py.storage.s3.copying import COPY_BYTES_MAX, Copy, abort, begin, complete, copy_at_once, fill
 from tusd_py.storage.s3.layout import Keys
@@ -109,7 +110,7 @@ class BucketPublisher:
         try:
             await self._write_note(upload, _Note(copy, False, source))
         except BaseException:
-            await abort(self.target, copy)
+            await clean_up(abort(self.target, copy), key)
             raise
         if copy.multipart_id:
             try:

@@ -65,7 +65,7 @@ async def _copy_tail(access: S3Access, upload: Upload, source: str, start: int, 
 
 async def _read(access: S3Access, source: str, start: int, stop: int) -> bytes:
     try:
-        return b"".join([piece async for piece in access.client.read(source, start, stop)])
+        return await access.client.read_range(source, start, stop)
     except (ObjectMissing, RangeMissing):
         raise BytesMissing("the object of this upload has fewer bytes than were stored before") from None
 
@@ -73,4 +73,4 @@ async def _read(access: S3Access, source: str, start: int, stop: int) -> bytes:
 async def put_tail(access: S3Access, upload: Upload, offset: int, body: bytes) -> Tail:
     """Store bytes that begin at ``offset`` as a tail with a new name."""
     key = access.keys.new_tail(upload.id, offset)
-    return Tail(key, len(body), await multipart.put_object(access.client, key, body, access.attributes.of_bytes()))
+    return Tail(key, len(body), await multipart.put_object(access.client, key, [body], access.attributes.of_bytes()))

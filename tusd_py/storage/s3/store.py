@@ -7,23 +7,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence, Set
 from datetime import datetime
+from typing import Any
 
 from tusd_py.contracts.object_list import ObjectKind, StoredObject
 from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreUnavailable
 from tusd_py.model.upload import Upload
-from tusd_py.storage.s3 import multipart
+from tusd_py.pace import Pace
+from tusd_py.storage.s3 import multipart, verification
 from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.budget import MemoryBudget
 from tusd_py.storage.s3.capabilities import LazyCapabilities
 from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing, S3Account, S3Client
 from tusd_py.storage.s3.concatenation import S3Concatenation
-from tusd_py.storage.s3.layout import OBJECT_KEY, Keys, PartLayout
+from tusd_py.storage.s3.layout import OBJECT_KEY, PROBE_AGE, Keys, PartLayout, is_probe_id
 from tusd_py.storage.s3.state import KEY, S3State
+from tusd_py.storage.s3.verification import RunningCrc, recorded_crc
 from tusd_py.storage.s3.writer import S3Sink
+from tusd_py.threads import ThreadPool
 
 #: The operations that list keys, and the name of the list in their responses.
 _LISTINGS = (("list_objects_v2", "Contents"), ("list_multipart_uploads", "Uploads"))
+
+#: Bodies that are read from their sockets at the same time. A read takes some milliseconds, then the thread is free.
+_READERS_MAX = 8
 
 
 class S3Store:
@@ -50,8 +57,11 @@ class S3Store:
         self.capabilities = LazyCapabilities(self._client, self._keys, self._attributes, settled or {})
         self._found: dict[str, set[str]] = {}  # the keys of the ids that were listed last
         self.budget = MemoryBudget(memory_bytes)
+        self._threads = ThreadPool(_READERS_MAX, "s3-read")
         layout = PartLayout(part_bytes, part_bytes_max)
-        self._access = S3Access(self._client, self._keys, self.budget, layout, parallel_parts, self._attributes)
+        self._access = S3Access(
+            self._client, self._keys, self.budget, layout, parallel_parts, self._attributes, self._threads
+        )
 
     @property
     def client(self) -> S3Client:
@@ -121,10 +131,16 @@ class S3Store:
                 for found in page.get("Contents", ()):
                     if found["Key"] in named or self._keys.is_attempt(found["Key"], key, upload_id):
                         await self._client.call("delete_object", Key=found["Key"])
-        async for page in self._client.pages("list_objects_v2", Prefix=self._keys.tails(upload_id)):
+        tails = self._keys.tails(upload_id)
+        async for page in self._client.pages("list_objects_v2", Prefix=tails):
             for found in page.get("Contents", ()):
                 if found["Key"] in named or self._keys.upload_of(found["Key"]) == upload_id:
                     await self._client.call("delete_object", Key=found["Key"])
+        if is_probe_id(upload_id):
+            async for page in self._client.pages("list_multipart_uploads", Prefix=tails):
+                for found in page.get("Uploads", ()):
+                    if self._keys.is_probe(found["Key"]):
+                        await multipart.abort_until_gone(self._client, found["Key"], found["UploadId"])
 
     async def _keys_of(self, upload_id: str) -> Iterable[str]:
         """The keys under which an upload without a record may have an object or a multipart upload."""
@@ -144,14 +160,11 @@ class S3Store:
     async def find_old(self, before: datetime) -> AsyncGenerator[Sequence[str], None]:
         for prefix in (*self._keys.all_objects, self._keys.all_tails, self._keys.all_notes):
             async for page in self._client.pages("list_objects_v2", Prefix=prefix):
-                found = [each["Key"] for each in page.get("Contents", ()) if each["LastModified"] < before]
-                if ids := self._ids(found):
+                if ids := self._ids(self._older(page.get("Contents", ()), "LastModified", before)):
                     yield ids
-        for prefix in self._keys.all_objects:
-            async for page in self._client.pages("list_multipart_uploads", Prefix=prefix):
-                found = [each["Key"] for each in page.get("Uploads", ()) if each["Initiated"] < before]
-                if ids := self._ids(found):
-                    yield ids
+        async for page in self._multipart_pages():
+            if ids := self._ids(self._older(page, "Initiated", before)):
+                yield ids
 
     async def list_objects(self, before: datetime) -> AsyncGenerator[Sequence[StoredObject], None]:
         """See ``ObjectList.list_objects``."""
@@ -160,16 +173,28 @@ class S3Store:
             async for page in self._client.pages("list_objects_v2", Prefix=prefix):
                 yield [
                     StoredObject(upload_id, kind, each["Key"], "", each["Size"], each["LastModified"])
-                    for each in page.get("Contents", ())
-                    if each["LastModified"] < before and (upload_id := self._keys.upload_of(each["Key"]))
+                    for each in self._older(page.get("Contents", ()), "LastModified", before)
+                    if (upload_id := self._keys.upload_of(each["Key"]))
                 ]
+        async for page in self._multipart_pages():
+            yield [
+                StoredObject(upload_id, ObjectKind.MULTIPART, each["Key"], each["UploadId"], 0, each["Initiated"])
+                for each in self._older(page, "Initiated", before)
+                if (upload_id := self._keys.upload_of(each["Key"]))
+            ]
+
+    async def _multipart_pages(self) -> AsyncGenerator[Sequence[Any], None]:
+        """The multipart uploads of this store and of others."""
         for prefix in self._keys.all_objects:
             async for page in self._client.pages("list_multipart_uploads", Prefix=prefix):
-                yield [
-                    StoredObject(upload_id, ObjectKind.MULTIPART, each["Key"], each["UploadId"], 0, each["Initiated"])
-                    for each in page.get("Uploads", ())
-                    if each["Initiated"] < before and (upload_id := self._keys.upload_of(each["Key"]))
-                ]
+                yield page.get("Uploads", ())
+        async for page in self._client.pages("list_multipart_uploads", Prefix=self._keys.all_tails):
+            yield [each for each in page.get("Uploads", ()) if self._keys.is_probe(each["Key"])]
+
+    def _older(self, listed: Iterable[Any], name: str, before: datetime) -> list[Any]:
+        """Those that were made before ``before``. What belongs to a trial has to be older."""
+        earlier = before - PROBE_AGE
+        return [each for each in listed if each[name] < (earlier if self._keys.is_probe(each["Key"]) else before)]
 
     def is_named(self, upload: Upload, stored: StoredObject) -> bool:
         """See ``ObjectList.is_named``."""
@@ -209,23 +234,37 @@ class S3Store:
             offset += tail.size
         return offset
 
+    async def compare_checksums(self, upload: Upload) -> bool | None:
+        """See ``ChecksumStore.compare_checksums``."""
+        return await verification.compare(self._client, self._access.state(upload))
+
+    def running_checksum(self, upload: Upload) -> RunningCrc | None:
+        """See ``ChecksumStore.running_checksum``."""
+        crc = recorded_crc(self._access.state(upload))
+        return None if crc is None else RunningCrc(crc)
+
+    def limit_requests(self, per_second: float) -> None:
+        """See ``ChecksumStore.limit_requests``."""
+        self._client.pace = Pace(per_second)
+
     def location(self, upload: Upload) -> Mapping[str, str]:
         """The key of the object; before the first bytes, when it is not known yet, the one without a nonce."""
         key = self._access.state(upload).key or self._keys.object_of(upload)
         return {"Type": "s3store", "Bucket": self._client.bucket, "Key": key}
 
     async def probe(self) -> None:
-        await multipart.put_object(self._client, self._keys.probe, b"", self._attributes.of_bytes())
+        await multipart.put_object(self._client, self._keys.probe, [b""], self._attributes.of_bytes())
 
     async def close(self) -> None:
         await self._client.close()
+        await self._threads.close()
 
-    def _ids(self, keys: Sequence[str]) -> list[str]:
-        """The ids in these keys. Their keys are kept until the next call: they do not follow from the ids."""
+    def _ids(self, listed: Iterable[Any]) -> list[str]:
+        """The ids in the keys. Their keys are kept until the next call: they do not follow from the ids."""
         self._found = {}
-        for key in keys:
-            if upload_id := self._keys.upload_of(key):
-                self._found.setdefault(upload_id, set()).add(key)
+        for each in listed:
+            if upload_id := self._keys.upload_of(each["Key"]):
+                self._found.setdefault(upload_id, set()).add(each["Key"])
         return list(self._found)
 
 

@@ -208,7 +208,7 @@ class BodyReceiver:
     async def _transfer(self, pair: ZeroCopyPair, verifier: ChecksumVerifier | None) -> bool:
         """Move one burst from socket to file. False if the next bytes are better read."""
         body, sink = pair
-        if (reader := body.acquire_socket()) is None:
+        if not sink.can_transfer or (reader := body.acquire_socket()) is None:
             return False
         try:
             self._received += sum(map(len, reader.pieces))

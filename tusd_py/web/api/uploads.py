@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from starlette.responses import Response
@@ -16,7 +15,7 @@ from tusd_py.model.principal import Verb
 from tusd_py.model.upload import Status
 from tusd_py.protocol.errors import AccessDenied
 from tusd_py.protocol.headers import Headers
-from tusd_py.protocol.listing import FAR, PageKey, UploadFilter, name_key
+from tusd_py.protocol.listing import FAR, PageKey, UploadFilter, microseconds, name_key
 from tusd_py.protocol.outcomes import Content
 from tusd_py.protocol.parsing import parse_download
 from tusd_py.protocol.requests import Terminate
@@ -33,8 +32,6 @@ from tusd_py.web.response_body import BodySender
 _NAME_CHARACTERS_MAX = 255
 #: How long a client of another HTTP server than our own may take nothing of a download.
 _IDLE_SECONDS = 60.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 async def list_uploads(call: Call) -> object:
@@ -46,8 +43,8 @@ async def list_uploads(call: Call) -> object:
     wanted = UploadFilter(
         statuses=frozenset(statuses or Status),
         owner=query.text("owner") if "owner" in query else None,
-        created_from=_microseconds(query.instant("created_from"), 0),
-        created_before=_microseconds(query.instant("created_before"), FAR),
+        created_from=microseconds(query.instant("created_from"), 0),
+        created_before=microseconds(query.instant("created_before"), FAR),
         name_prefix=name_key(query.text("name", _NAME_CHARACTERS_MAX)),
         declared_type=query.text("declared_type").lower(),
         detected_type=query.text("detected_type").lower(),
@@ -67,10 +64,6 @@ async def list_uploads(call: Call) -> object:
     page = await call.ports.records.search(wanted, limit, after)
     following = None if page.next is None else format_cursor(kind, *page.next)
     return {"uploads": [upload_view(upload) for upload in page.uploads], "next": following}
-
-
-def _microseconds(at: datetime | None, otherwise: int) -> int:
-    return otherwise if at is None else max((at - _EPOCH) // _MICROSECOND, 0)
 
 
 async def show_upload(call: Call) -> object:

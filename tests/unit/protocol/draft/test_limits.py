@@ -52,7 +52,7 @@ def test_lifetime_to_date_is_steady() -> None:
     assert 0 == lifetime_seconds(UPLOAD, NOW + timedelta(days=1), to_date=True)
 
 
-def test_lifetime() -> None:
+def test_lifetime_is_in_whole_seconds_and_never_negative() -> None:
     """Whole seconds, never negative; None for uploads that are complete, permanent or gone."""
     assert 90 == lifetime_seconds(UPLOAD, NOW)
     assert 0 == lifetime_seconds(UPLOAD, NOW + timedelta(days=1))

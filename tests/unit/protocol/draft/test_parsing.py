@@ -119,7 +119,7 @@ class TestCreate:
         assert create(V6, upload_complete="?0", upload_length="0", content_length="0").is_last is None
         assert create(V8, upload_complete="?0", upload_length="0", content_length="0").is_last is False
 
-    def test_description(self) -> None:
+    def test_type_and_name_of_the_content_become_metadata(self) -> None:
         """Type and name of the content become metadata."""
         request = create(upload_complete="?1", content_type="a/b", content_disposition="inline; filename=x")
         assert "filename eA==,filetype YS9i" == request.metadata_header
@@ -223,13 +223,13 @@ class TestAppend:
 
 
 class TestOthers:
-    def test_retrieval(self) -> None:
+    def test_head_retrieves_the_offset_and_get_since_version_8(self) -> None:
         """R8: HEAD retrieves the offset, and GET since version 8."""
         assert Inspect(upload_id="a1") == ask("HEAD", "/a1/") == ask("GET", "a1")
         assert Inspect(upload_id="a1", length_completes=True) == ask("HEAD", "a1", V6)
         assert ("HEAD", "PATCH", "DELETE", "OPTIONS") == refused_method("GET", "a1", V6)
 
-    def test_cancellation(self) -> None:
+    def test_delete_terminates_if_that_is_enabled(self) -> None:
         """R15: DELETE terminates the upload, if termination is enabled."""
         assert Terminate(upload_id="a1") == ask("DELETE", "a1")
         assert ("HEAD", "GET", "PATCH", "OPTIONS") == refused_method("DELETE", "a1", limits=Limits(termination=False))
@@ -241,7 +241,7 @@ class TestOthers:
         refused(MalformedHeader, method, "a", V6, **{name: "?1"})
         assert ask(method, "a", V8, **{name: "?1"})
 
-    def test_discovery(self) -> None:
+    def test_options_retrieves_the_limits(self) -> None:
         """R14: OPTIONS retrieves the limits, for the collection or an upload."""
         assert Discover(upload_id=None) == ask("OPTIONS", "/")
         assert Discover(upload_id="a") == ask("OPTIONS", "a")
@@ -252,7 +252,7 @@ class TestOthers:
         assert ("HEAD", "GET", "PATCH", "DELETE", "OPTIONS") == refused_method("PUT", "a")
         refused(UploadNotFound, "HEAD", "a/b")
 
-    def test_override(self) -> None:
+    def test_method_override_works_in_the_draft(self) -> None:
         """The method override works in the draft as well."""
         assert Inspect(upload_id="a") == ask("POST", "a", x_http_method_override="HEAD")
 

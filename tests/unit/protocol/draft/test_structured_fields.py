@@ -94,7 +94,7 @@ def test_parse_dictionary_invalid(text: str) -> None:
     assert parse_dictionary(text) is None
 
 
-def test_format() -> None:
+def test_values_are_formatted_canonically() -> None:
     """Values are formatted in canonical form."""
     assert ("?1", "?0", "-5") == (format_boolean(True), format_boolean(False), format_integer(-5))
     assert "a=1, b, c=?0, d=:YWI=:" == format_dictionary({"a": 1, "b": True, "c": False, "d": b"ab"})

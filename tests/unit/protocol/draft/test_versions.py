@@ -43,7 +43,7 @@ def test_both_protocols_400() -> None:
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE", "POST", "GET"])
-def test_tus(method: str) -> None:
+def test_tus_resumable_means_tus(method: str) -> None:
     """Tus-Resumable means tus, even together with Upload-Complete."""
     assert spoken(method, "", TUS) is Dialect.TUS
     assert spoken(method, "", TUS, (b"upload-complete", b"?1")) is Dialect.TUS

@@ -16,6 +16,7 @@ from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import HistoryEntry, Kind, Status, Upload
 from tusd_py.records.sql.migrate import migrate
 from tusd_py.records.sql.plain_insertion import PlainInsertion, is_plain
+from tusd_py.records.sql.rows import inserted_row
 from tusd_py.records.sql.sqlite import SqliteConnection, open_engine
 from tusd_py.records.sql.statements import compile_statements
 from tusd_py.records.sql.transactions import RecordChange, Writer, WriteResult
@@ -57,8 +58,8 @@ class Database:
     def plain(self, upload: Upload) -> PlainInsertion:
         return PlainInsertion(upload, NO_EFFECTS, None, self.expanded)
 
-    def expanded(self, upload: Upload, _: Effects) -> RecordChange:
-        return RecordChange(self.sql.insert, {}, RecordExists(upload.id), durable=upload.is_complete, new=upload)
+    def expanded(self, upload: Upload, _: Effects, row: dict[str, object]) -> RecordChange:
+        return RecordChange(self.sql.insert, row, RecordExists(upload.id), durable=upload.is_complete)
 
     def rows(self) -> Sequence[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path)) as connection:
@@ -76,7 +77,7 @@ def test_plain_insertions_write_the_rows_that_other_insertions_write(database: D
     """Every column of every ordinary upload is the same."""
     other = Database(tmp_path / "other.sqlite3")
     assert database.writer.run_batch([database.plain(each) for each in UPLOADS.values()]) == [WriteResult()] * 7
-    other.writer.run_batch([other.expanded(each, NO_EFFECTS) for each in UPLOADS.values()])
+    other.writer.run_batch([other.expanded(each, NO_EFFECTS, inserted_row(each)) for each in UPLOADS.values()])
     other.connection.close()
     assert database.rows() == other.rows()
     assert len(database.rows()) == len(UPLOADS)

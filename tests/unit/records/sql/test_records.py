@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,11 @@ import pytest
 
 from tusd_py.contracts.records import RecordsUnavailable
 from tusd_py.model.events import Event, EventType
-from tusd_py.model.jobs import Effects
+from tusd_py.model.jobs import NO_EFFECTS, Effects
 from tusd_py.model.upload import Kind, Status, Upload
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.records.sql.records import SqlRecords, needs_fsync
+from tusd_py.records.sql.sqlite import SqliteConnection
 
 pytestmark = pytest.mark.anyio
 
@@ -141,3 +142,28 @@ def test_ready_needs_fsync_only_with_events() -> None:
     event = Event(id="e", type=EventType.UPLOAD_READY, at=NOW, upload=ready)
     assert needs_fsync(processing, ready, Effects(events=(event,)))
     assert not needs_fsync(UPLOAD, UPLOAD.advance(5, NOW), Effects(events=(event,)))
+
+
+@pytest.mark.parametrize("is_direct", [False, True])
+@pytest.mark.parametrize("metadata", ["", "filename YQ=="])
+async def test_an_insertion_is_durable_if_the_upload_is_complete(
+    records: SqlRecords, monkeypatch: pytest.MonkeyPatch, is_direct: bool, metadata: str
+) -> None:
+    """A small upload is complete in its first record, which must survive a power failure; other creations need not."""
+    seen: list[bool] = []
+    writing = SqliteConnection.writing
+
+    def recording(self: SqliteConnection, *, durable: bool) -> AbstractContextManager[None]:
+        seen.append(durable)
+        return writing(self, durable=durable)
+
+    monkeypatch.setattr(SqliteConnection, "writing", recording)
+    unfinished = replace(UPLOAD, metadata_header=metadata)
+    for upload in (unfinished, replace(unfinished, id="complete").advance(1_000_000, NOW).complete(NOW)):
+        if is_direct:
+            done = asyncio.get_running_loop().create_future()
+            records.begin_insert(upload, NO_EFFECTS, done.set_result)
+            assert await done is None
+        else:
+            await records.insert(upload)
+    assert seen == [False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 from hypothesis import HealthCheck, given, settings
@@ -86,3 +87,12 @@ def test_row_has_the_token_that_was_passed() -> None:
 def test_time_of_unknown_uploads() -> None:
     """The row that stands in for those that do not exist can be read like any other."""
     spend_as_if_found(2)
+
+
+@given(TIMES, st.booleans())
+def test_times_of_a_history_are_those_of_isoformat(at: datetime, is_whole: bool) -> None:
+    """To the microsecond, and without a fraction for a whole second, before and after 1970."""
+    at = at.replace(microsecond=0 if is_whole else at.microsecond)
+    upload = Upload(id="a", length=1, created_at=at, updated_at=at, history=(HistoryEntry(Status.UPLOADING, at),))
+    (entry,) = json.loads(str(to_row(upload, 0)["history"]))
+    assert at.isoformat() == entry["at"]

@@ -26,9 +26,7 @@ from tusd_py.records.sql.quota_statements import compile_quota_statements
 from tusd_py.records.sql.sqlite import open_engine
 from tusd_py.records.sql.statements import Statements, compile_statements
 
-#: Read the whole table, on behalf of an operator, in the process of a command.
-SCANNING = {"list_uploads"}
-NAMES = [field.name for field in dataclasses.fields(Statements) if field.name not in SCANNING]
+NAMES = [field.name for field in dataclasses.fields(Statements)]
 
 
 def plan_of(statement: str, connection: sqlite3.Connection) -> list[str]:

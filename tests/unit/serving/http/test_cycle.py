@@ -36,6 +36,9 @@ class Connection:
     access_log = False
     root_path = ""
     client: tuple[str, int] | None = ("192.0.2.7", 4711)
+    server: tuple[str, int | None] | None = ("127.0.0.1", 8080)
+    scheme: Any = "http"
+    address: Any = None
 
     def __init__(self, transport: Transport) -> None:
         self.transport: Any = transport

@@ -52,9 +52,9 @@ def test_values_that_differ() -> None:
     """The values of the named headers are returned as text, and the headers are those of the parser."""
     head = known()
     assert head is not None
-    assert ["5", "filename YQ=="] == head.values_in(HEAD)
+    assert ("5", "filename YQ==") == head.values_in(HEAD)
     other = HEAD.replace(b": 5", b": 1234").replace(b"YQ==", b"YWI=,filetype Yg==")
-    assert ["1234", "filename YWI=,filetype Yg=="] == head.values_in(other)
+    assert ("1234", "filename YWI=,filetype Yg==") == head.values_in(other)
     assert Parsed(other).headers == head.headers_with(["1234", "filename YWI=,filetype Yg=="])
 
 

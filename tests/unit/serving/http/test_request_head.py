@@ -57,7 +57,7 @@ def test_ambiguous_length_400() -> None:
     assert Framing(length=5) == check([HOST, (b"content-length", b"5 ")], "1.1")
 
 
-def test_framing() -> None:
+def test_framing_has_continue_and_declared_trailers_of_chunked_bodies() -> None:
     """Whether the client expects 100 Continue, and which trailers it declared, for a chunked body only."""
     assert Framing(expects_continue=True) == check([HOST, (b"expect", b"100-Continue")], "1.1")
     assert Framing() == check([HOST, (b"expect", b"200-ok")], "1.1")

@@ -43,7 +43,7 @@ def test_mark_refuses_a_directory(directory: UploadDirectory) -> None:
         mark(directory, "team")
 
 
-def test_unmark(directory: UploadDirectory) -> None:
+def test_unmark_removes_only_the_mark(directory: UploadDirectory) -> None:
     """Only the mark is removed; without one nothing happens."""
     unmark(directory, "cat-1")
     mark(directory, "cat-1")

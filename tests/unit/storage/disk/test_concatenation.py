@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.content import content
+from tests.support.file_steps import record_steps
 from tusd_py.contracts.store import BytesMissing
 from tusd_py.storage.disk.concatenation import Concatenation, copy_range
+from tusd_py.storage.disk.custom_path import CustomPath
 from tusd_py.storage.disk.directory import UploadDirectory
 
 LENGTH = 2 * 1024 * 1024 + 77
@@ -98,4 +100,23 @@ def test_name_appears_only_on_commit(tmp_path: Path) -> None:
     again.append(directory, "part", 0, 1)
     again.discard()
     assert [path.name for path in tmp_path.iterdir()] == ["part"]
+    directory.close()
+
+
+@pytest.mark.parametrize(("path", "synced"), [("", ["uploads"]), ("p/final", ["p", "uploads"])])
+def test_bytes_are_durable_before_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, synced: list[str]
+) -> None:
+    """The temporary file is synced, then renamed, then the directories: a loss of power leaves all bytes or none."""
+    directory = UploadDirectory(tmp_path / "uploads", 0o640)
+    location = CustomPath(directory, path) if path else directory
+    if isinstance(location, CustomPath):
+        location.reserve("final")
+    concatenation = Concatenation(location, "final")
+    concatenation.begin()
+    steps = record_steps(monkeypatch)
+    concatenation.commit()
+    first, *others = steps
+    assert first.startswith("fsync ") and first != "fsync uploads"
+    assert others == ["rename final", *(f"fsync {name}" for name in synced)]
     directory.close()

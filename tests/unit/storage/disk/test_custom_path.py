@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.file_steps import record_steps
 from tusd_py.contracts.store import BytesMissing, PathTaken
 from tusd_py.model.ids import is_storage_path
 from tusd_py.storage.disk.custom_path import CustomPath
@@ -146,7 +147,7 @@ def test_discarded_concatenation_keeps_the_reservation(directory: UploadDirector
         location.reserve("two")
 
 
-def test_modes(directory: UploadDirectory) -> None:
+def test_other_users_can_look_into_neither_directories_nor_file(directory: UploadDirectory) -> None:
     """Other users can look into neither the directories nor the file."""
     CustomPath(directory, "p/q/x.pdf").reserve("one")
     for path in (
@@ -156,3 +157,14 @@ def test_modes(directory: UploadDirectory) -> None:
         directory.path / "p/q/x.pdf",
     ):
         assert path.stat().st_mode & 0o007 == 0
+
+
+def test_every_step_is_durable_before_the_next_one(directory: UploadDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reservation before the file, and the end of the file before that of the reservation."""
+    location, steps = CustomPath(directory, "p/x.pdf"), record_steps(monkeypatch)
+    location.reserve("one")
+    made = ["fsync uploads", "fsync .claims", "fsync uploads", "fsync p"]
+    assert steps == made
+    location.delete("one", is_final=False)
+    reservation = steps[-2].removeprefix("unlink ")
+    assert steps[len(made) :] == ["unlink x.pdf", "fsync p", f"unlink {reservation}", "fsync .claims"]

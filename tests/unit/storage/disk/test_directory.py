@@ -33,7 +33,7 @@ def test_only_ids_become_names(directory: UploadDirectory, upload_id: str) -> No
         directory.open_for_writing(upload_id, 0)
 
 
-def test_modes(tmp_path: Path) -> None:
+def test_other_users_can_look_into_neither_directory_nor_file(tmp_path: Path) -> None:
     """Other users can look into neither the directory nor a file; the umask applies as well."""
     umask = os.umask(0o022)
     try:

@@ -73,7 +73,7 @@ def test_reservations_of_old_versions_are_left_alone(directory: UploadDirectory)
     assert not (directory.path / "2026/a.png").exists() and not claim.is_symlink()
 
 
-def test_remove(directory: UploadDirectory) -> None:
+def test_remove_takes_everything_of_one_id_and_nothing_of_others(directory: UploadDirectory) -> None:
     """Everything of one id goes, also its reservation, and nothing of others."""
     put(directory, ONE)
     put(directory, f".{ONE}.joining")

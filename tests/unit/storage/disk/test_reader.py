@@ -42,6 +42,8 @@ def content_of(folder: Path, threads: ThreadPool, start: int = 0) -> DiskContent
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "READ_BYTES", 100)
+    monkeypatch.setattr(reader, "FIRST_BYTES", 50)
+    monkeypatch.setattr(reader, "FAST_PIECES", 1)
 
 
 async def test_fast_client_gets_several_pieces_in_one_hop(
@@ -54,6 +56,25 @@ async def test_fast_client_gets_several_pieces_in_one_hop(
         pieces = [piece async for piece in content_of(tmp_path, threads, start)]
         assert CONTENT[start:] == b"".join(pieces)
         assert 1 + -(-(len(pieces) - 1) // PIECES_AHEAD) == threads.hops
+    await threads.close()
+
+
+async def test_client_is_fast_after_many_pieces(
+    tmp_path: Path, threads: CountedThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel takes the first pieces of a client that reads nothing: they do not make it fast."""
+    monkeypatch.setattr(reader, "FAST_SECONDS", 60.0)
+    monkeypatch.setattr(reader, "FAST_PIECES", 4)
+    pieces = [piece async for piece in content_of(tmp_path, threads)]
+    assert CONTENT == b"".join(pieces)
+    assert 4 + -(-(len(pieces) - 4) // PIECES_AHEAD) == threads.hops
+    await threads.close()
+
+
+async def test_small_content_is_one_piece(tmp_path: Path, threads: CountedThreads) -> None:
+    """What fits into one piece is read at once."""
+    pieces = [piece async for piece in content_of(tmp_path, threads, len(CONTENT) - 100)]
+    assert [CONTENT[-100:]] == pieces
     await threads.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.contracts.store import MIB, an_upload, append
 from tests.support.content import content
 from tusd_py.contracts.store import StoreUnavailable
-from tusd_py.storage.disk.reader import READ_BYTES
+from tusd_py.storage.disk.reader import FIRST_BYTES
 from tusd_py.storage.disk.store import CONCATENATION_BYTES, SLOW_THREADS, DiskStore
 
 
@@ -28,7 +28,7 @@ async def test_aborted_download_closes_the_file(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
     upload = await append(store, an_upload(), [bytes(content(41, MIB))])
     async with aclosing(store.read(upload, 0, MIB)) as pieces:
-        assert len(await anext(pieces)) == READ_BYTES
+        assert len(await anext(pieces)) == FIRST_BYTES
         assert len(open_files(tmp_path)) == 1
     assert open_files(tmp_path) == []
     for turns in range(6):

@@ -17,6 +17,7 @@ import pytest
 
 from tests.contracts.store import KIB, MIB, an_upload, cut
 from tests.support.content import content
+from tests.support.file_steps import record_steps
 from tusd_py.contracts.store import StoreFull, StoreUnavailable
 from tusd_py.storage.disk.directory import UploadDirectory
 from tusd_py.storage.disk.writer import BATCH_BYTES_MAX, OBSERVED_BYTES, DiskSink
@@ -301,6 +302,26 @@ async def test_close_waits_for_the_thread(directory: FailingDirectory) -> None:
     assert sink.persisted_offset == BATCH_BYTES_MAX
     await sink.close()
     assert open_descriptors(directory) == 0
+    await threads.close()
+
+
+@pytest.mark.anyio
+async def test_durable_flush_syncs_the_file_and_once_its_name(
+    directory: FailingDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without ``durable`` nothing waits for the disk."""
+    threads, steps = CountedThreads(), record_steps(monkeypatch)
+    sink = DiskSink(directory, threads, an_upload())
+    await sink.write([b"written"])
+    await sink.flush()
+    assert steps == []
+    await sink.flush(durable=True)
+    assert steps == ["fsync an-upload", "fsync uploads"]
+    await sink.flush(durable=True)
+    await sink.write([b" later"])
+    await sink.flush(durable=True)
+    assert steps[2:] == ["fsync an-upload"]
+    await sink.close()
     await threads.close()
 
 

@@ -114,7 +114,9 @@ async def status(access: str, method: str, path: str, token: str, query: str = "
         ("/api/observe", "all", 401, 403, 200, 200),
     ],
 )
-async def test_access(path: str, access: str, anonymous: int, uploader: int, viewer: int, admin: int) -> None:
+async def test_each_role_reaches_its_routes(
+    path: str, access: str, anonymous: int, uploader: int, viewer: int, admin: int
+) -> None:
     """Each role and route, with and without anonymous clients; while access control is off every client may use it."""
     found = [await status(access, "GET", path, token) for token in ("", "bob", "vera", "ada")]
     assert found == [anonymous, uploader, viewer, admin]
@@ -151,7 +153,7 @@ async def test_refusal_that_cannot_be_recorded_403() -> None:
     assert refused.status == 403
 
 
-async def test_operate() -> None:
+async def test_changes_need_a_verb_of_their_own() -> None:
     """Changes need a verb of their own; an answer of None is 204."""
     assert [await status("none", "DELETE", "/api/operate", each) for each in ("", "vera", "ada")] == [401, 403, 204]
 
@@ -193,7 +195,7 @@ async def test_wrong_method_405(method: str, path: str, allow: str) -> None:
     assert json.loads(answer.body)["code"] == "ERR_METHOD_NOT_ALLOWED"
 
 
-async def test_results() -> None:
+async def test_status_is_that_of_the_route_and_nothing_is_cached() -> None:
     """The status of the route, and no caching, also of a response that the answer made."""
     created = await ask(application(), "POST", "/api/principal")
     assert (created.status, created.headers["cache-control"]) == (201, "no-store")
@@ -201,7 +203,7 @@ async def test_results() -> None:
     assert (response.body, response.headers["cache-control"]) == (b"x", "no-store")
 
 
-async def test_failures(caplog: pytest.LogCaptureFixture) -> None:
+async def test_failures_have_the_statuses_of_the_tus_endpoint(caplog: pytest.LogCaptureFixture) -> None:
     """Exceptions of the contracts have the statuses of the tus endpoint; an unexpected one is 500 and logged."""
     refused = await ask(application(), "POST", "/api/locked")
     assert (refused.status, refused.headers["retry-after"]) == (423, "1")

@@ -61,7 +61,7 @@ def test_every_route_is_described_and_every_operation_exists() -> None:
 
 
 @pytest.mark.parametrize("name", BY_OPERATION, ids=" ".join)
-def test_parameters(name: tuple[str, str]) -> None:
+def test_description_has_exactly_the_parameters_that_are_read(name: tuple[str, str]) -> None:
     """The description has the parameters that the route reads from its path and its query, and no others."""
     parameters = [resolved(each) for each in OPERATIONS[name]["parameters"]]
     by_place = {place: {each["name"] for each in parameters if each["in"] == place} for place in ("query", "path")}
@@ -69,7 +69,7 @@ def test_parameters(name: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", BY_OPERATION, ids=" ".join)
-def test_statuses(name: tuple[str, str]) -> None:
+def test_description_has_the_statuses_of_the_route(name: tuple[str, str]) -> None:
     """Success as the route has it, a problem for what any such route may answer, and a body only where one is read."""
     route, operation = BY_OPERATION[name], OPERATIONS[name]
     statuses = set(operation["responses"])

@@ -30,7 +30,7 @@ def palettes() -> dict[str, dict[str, str]]:
 @pytest.mark.parametrize(
     ("one", "other", "expected"), [("#000", "#ffffff", 21), ("#777", "#fff", 4.48), ("#abc", "#abc", 1)]
 )
-def test_contrast(one: str, other: str, expected: float) -> None:
+def test_contrast_is_the_ratio_of_wcag(one: str, other: str, expected: float) -> None:
     """The ratio of WCAG 2.2, in either order and notation."""
     assert pytest.approx(expected, abs=0.01) == contrast(one, other) == contrast(other, one)
 

@@ -40,7 +40,7 @@ def data(html: str) -> dict[str, Any]:
     return found
 
 
-def test_languages() -> None:
+def test_english_comes_first() -> None:
     """English comes first: it is for visitors who want none of the others."""
     assert ("en", "de", "fr") == prepared().languages
 

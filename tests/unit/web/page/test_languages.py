@@ -35,7 +35,7 @@ AVAILABLE = ("en", "de", "fr")
         ("den, fra", "en"),
     ],
 )
-def test_language(header: str, language: str) -> None:
+def test_highest_weight_wins(header: str, language: str) -> None:
     """The highest weight wins, then the order of the client; invalid items do not count."""
     assert language == choose_language(header, AVAILABLE)
 
