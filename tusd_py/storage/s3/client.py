@@ -17,6 +17,7 @@ from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
 from tusd_py.pace import Pace
 from tusd_py.storage.s3.part_transport import PartTransport, headers_of, tls_context
 from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
+from tusd_py.storage.verification import StoreVerification
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,8 @@ class S3Client:
         self.has_checksums: bool | None = None
         #: Whether S3 can copy parts; set to false once it has refused to.
         self.copies_parts = True
+        #: Passed before the first operation, if there is one.
+        self.verification: StoreVerification | None = None
         #: Limits the requests of ``call``.
         self.pace: Pace | None = None
         self._bucket_config = bucket_config
@@ -117,6 +120,12 @@ class S3Client:
 
         Raises one of the classes above, ``StoreFull`` or ``StoreUnavailable``.
         """
+        if self.verification is not None and not self.verification.is_passed:
+            await self.verification.run()
+        return await self.call_unverified(operation, **arguments)
+
+    async def call_unverified(self, operation: str, **arguments: Any) -> Any:
+        """``call``, without waiting for the verification of the bucket."""
         if self.pace is not None:
             await self.pace.take()
         client = await self._opened()
@@ -197,6 +206,8 @@ class S3Client:
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
+        if self.verification is not None and not self.verification.is_passed:
+            await self.verification.run()
         client = await self._opened()
         try:
             # Credentials of a role may have to be renewed first.
@@ -282,9 +293,9 @@ class S3Client:
         except TimeoutError:
             raise StoreUnavailable("S3 sends bytes too slowly") from None
 
-    async def read_object(self, key: str) -> bytes:
-        """The bytes of a small object. Raises like ``call``."""
-        response = await self.call("get_object", Key=key)
+    async def read_object(self, key: str, *, verified: bool = True) -> bytes:
+        """The bytes of a small object. Raises like ``call``, or without ``verified`` like ``call_unverified``."""
+        response = await (self.call if verified else self.call_unverified)("get_object", Key=key)
         async with response["Body"] as body:
             try:
                 async with asyncio.timeout(self._longest(0)):
@@ -309,6 +320,8 @@ class S3Client:
         if self._parts is not None:
             await self._parts.close()
             self._parts = None
+        if self.verification is not None:
+            self.verification.cancel()
         await self._stack.aclose()
         self._client = None
 

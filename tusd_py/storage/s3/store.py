@@ -5,7 +5,7 @@ The record names the parts and tails that count, so nothing else has to be asked
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from tusd_py.storage.s3.resources import S3Resources
 from tusd_py.storage.s3.state import KEY, S3State
 from tusd_py.storage.s3.verification import RunningCrc, recorded_crc
 from tusd_py.storage.s3.writer import S3Sink
+from tusd_py.storage.verification import StoreVerification
 from tusd_py.threads import ThreadPool
 
 #: The operations that list keys, and the name of the list in their responses.
@@ -252,7 +253,25 @@ class S3Store:
         key = self._resources.state(upload).key or self._keys.object_of(upload)
         return {"Type": "s3store", "Bucket": self._client.bucket, "Key": key}
 
+    async def read_mark(self) -> str:
+        """See ``MarkedStore``."""
+        try:
+            return (await self._client.read_object(self._keys.mark, verified=False)).decode("ascii", "replace").strip()
+        except ObjectMissing:
+            return ""
+
+    async def write_mark(self, mark: str) -> None:
+        """See ``MarkedStore``."""
+        arguments = self._attributes.of_bytes()
+        await self._client.call_unverified("put_object", Key=self._keys.mark, Body=mark.encode(), **arguments)
+
+    def guard(self, verify: Callable[[], Awaitable[str]]) -> None:
+        """See ``MarkedStore``. No other request goes to the bucket before it has passed."""
+        self._client.verification = StoreVerification(verify, self.read_mark)
+
     async def probe(self) -> None:
+        if self._client.verification is not None:
+            await self._client.verification.renew()
         await multipart.put_object(self._client, self._keys.probe, [b""], self._attributes.of_bytes())
 
     async def close(self) -> None:
