@@ -9,6 +9,10 @@ _PROC = Path("/proc")
 # The kernel's clock of another process' CPU time (all threads, also those that ended), in nanoseconds. The figure in
 # /proc/<pid>/stat has ticks of 10 ms, too coarse for a PATCH of 0.3 s. See clock_getcpuclockid(3).
 _SCHEDULED_TIME = 2
+# Processes that use less than this share of a core for so many turns are idle.
+_IDLE_SHARE = 0.05
+_TURN_SECONDS = 0.2
+_QUIET_TURNS = 5
 
 
 def tree(process_id: int) -> list[int]:
@@ -49,3 +53,13 @@ def _status_bytes(process_id: int, field: str) -> int:
         if line.startswith(field):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def wait_until_idle(process_id: int, seconds_max: float = 60.0) -> None:
+    """Wait until the processes have nothing to do: a server that accepts connections may still start workers."""
+    deadline = time.monotonic() + seconds_max
+    quiet = 0
+    while quiet < _QUIET_TURNS and time.monotonic() < deadline:
+        before = cpu_seconds(process_id)
+        time.sleep(_TURN_SECONDS)
+        quiet = quiet + 1 if cpu_seconds(process_id) - before < _IDLE_SHARE * _TURN_SECONDS else 0

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import cpu_seconds, wait_until_idle
 from benchmarks.s3_floor import BUCKET, MIB, PART_BYTES, Multipart, s3_client
 from benchmarks.s3_servers import Start, floor, node, ours, tusd
 from benchmarks.streams import append
@@ -96,6 +96,7 @@ def measure_server(start: Start, s3: S3Server, mebibytes: int) -> Figures:
         start(s3, Path(directory)) as (url, pid),
     ):
         upload(url, 2 * PART_BYTES)
+        wait_until_idle(pid)
         meter = Meter(pid, s3.process_id)
         upload(url, mebibytes * MIB)
         return meter.figures(mebibytes)

@@ -18,6 +18,7 @@ from tests.support.command import run
 from tests.support.grants import ADMIN, ALICE, SETTINGS, call, made, start
 from tests.support.postgres import new_database
 from tests.support.receiver import Receiver, receiving
+from tests.support.s3 import SECRET_KEY, running_s3
 from tests.support.server import RunningServer
 from tests.support.tokens import SECRET
 from tests.support.waiting import eventually
@@ -196,6 +197,55 @@ async def test_secrets_are_nowhere(server: RunningServer, receiver: Receiver, se
     assert not [line for line in lines if b'"path": "/files/' not in line]
     assert not [line for line in places["log"].splitlines() if b"?link=" in line or b"token=" in line]
     assert not [place for place, content in places.items() if "audit" in place and FILE_NAME.encode() in content]
+
+
+async def test_s3_secrets_are_nowhere(receiver: Receiver, tmp_path: Path) -> None:
+    """Neither the secret key nor a signature, of requests or of URLs for clients, also while S3 refuses or is down."""
+    with running_s3() as s3:
+        s3.client().create_bucket(Bucket="secrets")
+        settings = s3.settings(
+            "secrets",
+            S3__DOWNLOAD="redirect",
+            LOG__LEVEL="debug",
+            METRICS__ENABLED="true",
+            EVENTS__RECORD="true",
+            HOOKS__HTTP_URLS=receiver.url,
+            HOOKS__ENABLED_EVENTS="post-create,post-finish",
+        )
+        server = start(tmp_path / "data", **settings)
+        try:
+            whole = await request("POST", server.url, {**TUS, **ALICE, **_WHOLE}, b"12345")
+            assert whole.status == 201, whole
+            url = urljoin(server.url, whole.headers["location"])
+            await eventually(lambda: bool(receiver.of("post-finish")))
+            redirected = await request("GET", url, ALICE)
+            assert redirected.status == 307, redirected
+            signatures = re.findall(r"Signature=([\w%/+-]{16,})", redirected.headers["location"])
+            assert signatures
+            lists = [await call(server, "GET", path, None, ADMIN) for path in ("uploads", "events", "jobs", "health")]
+            lists.append(await request("GET", f"{server.root}/metrics", ADMIN))
+            s3.stop()
+            refused = await request("POST", server.url, {**TUS, **ALICE, **_WHOLE}, b"12345")
+            assert refused.status >= 500
+            lists += [refused, await request("GET", f"{server.root}/readyz", {})]
+        finally:
+            server.stop()
+        data = ("--data-dir", str(server.data_dir))
+        down = run("check", *data, **{**SETTINGS, **settings})
+        s3.start()
+        wrong = run("check", *data, **{**SETTINGS, **settings, "S3__SECRET_KEY": f"{SECRET_KEY}-but-wrong"})
+        assert (down.exit_code, wrong.exit_code) == (2, 2), (down.output, wrong.output)
+    places = {f"answer {number}": answer.body for number, answer in enumerate(lists)}
+    places |= {"check of S3 that is down": down.output.encode(), "check with a wrong key": wrong.output.encode()}
+    places |= {f"hook {number}": sent.raw for number, sent in enumerate(receiver.calls)}
+    places |= {str(file): file.read_bytes() for file in server.data_dir.rglob("*") if file.is_file()}
+    places["log"] = server.log.read_bytes()
+    secrets = [SECRET_KEY, *signatures, "Signature=", "AWS4-HMAC-SHA256"]
+    found = [(secret, place) for place, content in places.items() for secret in secrets if secret.encode() in content]
+    assert found == []
+
+
+_WHOLE = {"Upload-Length": "5", "Content-Type": "application/offset+octet-stream"}
 
 
 def _spellings(secret: str) -> set[str]:

@@ -18,6 +18,7 @@ from typing import NoReturn
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tusd_py.settings.endpoints import EndpointSettings
 from tusd_py.settings.sections import Settings
 from tusd_py.settings.values import DOCS, Confidential, Expects
 
@@ -34,6 +35,9 @@ _FILE_BYTES_MAX = 65536
 EXIT_UNUSABLE = 2
 #: Old names of settings. They are refused, so that no server starts with a setting that has no effect.
 RENAMED = {"server.workers": "server.processes"}
+#: The settings that are lists of tables, by their sections.
+_TABLES = {"webhooks": "webhooks.endpoints"}
+_TABLE_KEYS = frozenset(EndpointSettings.model_fields)
 
 
 class SettingsError(ValueError):
@@ -187,9 +191,16 @@ def _from_tables(tables: Mapping[str, object], origin: str, problems: list[str])
         if section not in sections():
             problems.append(_unknown(section, origin))
         elif not isinstance(table, Mapping):
-            problems.append(f"{section} in {origin} must be a table: write [{section}] above its settings")
+            problems.append(_not_a_table(section, table, origin))
         else:
             yield from ((f"{section}.{key}", Sourced(value, origin)) for key, value in table.items())
+
+
+def _not_a_table(section: str, value: object, origin: str) -> str:
+    tables = _TABLES.get(section)
+    if tables is not None and isinstance(value, list):
+        return f"[[{section}]] in {origin} is not a setting; write [[{tables}]] above each of them"
+    return f"{section} in {origin} must be a table: write [{section}] above its settings"
 
 
 def _list_and_tables(text: str) -> str:
@@ -274,10 +285,22 @@ def _from_text(section: str, key: str, text: str) -> object:
 def _unknown(name: str, origin: str) -> str:
     if name in RENAMED:
         return f"{name} ({origin}) was renamed to {RENAMED[name]}: use {_spelled_as(origin, RENAMED[name])}"
-    names = [*sections(), *(f"{section}.{key}" for section, kind in sections().items() for key in kind.model_fields)]
-    near = difflib.get_close_matches(name, names, n=1)
-    advice = f"did you mean {near[0]}?" if near else "see tusd-py config --default"
-    return f"{name} ({origin}) is not a setting; {advice}"
+    return f"{name} ({origin}) is not a setting; {_advice(name)}"
+
+
+def _advice(name: str) -> str:
+    """The setting, section or list of tables that is probably meant."""
+    section, _, key = name.partition(".")
+    if key and (tables := _TABLES.get(section)) and key in _TABLE_KEYS:
+        return f"did you mean {key} within [[{tables}]]?"
+    # A section within another one, as in [storage.s3], or a setting above all sections.
+    if key in sections():
+        return f"did you mean [{key}]?"
+    names = [f"{section}.{key}" for section, kind in sections().items() for key in kind.model_fields]
+    if not key and (same := [each for each in names if each.partition(".")[2] == name]):
+        return f"did you mean {' or '.join(same)}?"
+    near = difflib.get_close_matches(name, [*sections(), *names], n=1)
+    return f"did you mean {near[0]}?" if near else "see tusd-py config --default"
 
 
 def _spelled_as(origin: str, name: str) -> str:

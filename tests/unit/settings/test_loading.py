@@ -342,32 +342,6 @@ def test_valid_hook_urls(host: str) -> None:
     assert tuple(urls.split(",")) == load(None, {"TUSD_PY_HOOKS__HTTP_URLS": urls}).hooks.http_urls
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "expected"),
-    [
-        ({"url": "http://h/"}, "webhooks.endpoints, number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) is missing"),
-        ({"name": "a", "url": "http://h/", "x": 1}, "number 1: x (TUSD_PY_WEBHOOKS__ENDPOINTS) is not a setting"),
-        (
-            {"name": "a", "url": "h"},
-            "number 1: url (TUSD_PY_WEBHOOKS__ENDPOINTS) must be an absolute http or https URL",
-        ),
-        (
-            {"name": "A", "url": "http://h/"},
-            "number 1: name (TUSD_PY_WEBHOOKS__ENDPOINTS) must be a name of lower-case",
-        ),
-        ({"name": "a", "url": "http://h/", "events": ["x.*"]}, "must be a list of event types"),
-        ({"name": "a", "url": "http://h/", "secrets": ["whsec_hush"]}, "must be a list of keys"),
-    ],
-)
-def test_invalid_endpoint(endpoint: dict[str, object], expected: str) -> None:
-    """The sentence names the endpoint's number and the key, and contains none of its values."""
-    (problem,) = problems(
-        {"TUSD_PY_WEBHOOKS__ENDPOINTS": json.dumps([{"secrets": ["whsec_hush" + "A" * 32], **endpoint}])}
-    )
-    assert expected in problem
-    assert "hush" not in problem
-
-
 def test_secrets_reach_the_worker_but_not_repr() -> None:
     """``repr`` hides signing keys; the JSON that is passed to the worker process contains everything."""
     secret = "whsec_" + "A" * 32
@@ -451,14 +425,6 @@ def test_list_of_tables_beside_an_empty_list_names_the_line_to_remove(tmp_path: 
     assert [expected] == raised.value.problems
 
 
-def test_wrong_url_of_an_endpoint_is_answered_with_one_url(tmp_path: Path) -> None:
-    """The sentence about one URL does not ask for a list."""
-    config = tmp_path / "config.toml"
-    config.write_text('[[webhooks.endpoints]]\nname = "a"\nurl = "ftp://a.example/"\n')
-    with pytest.raises(SettingsError, match="must be an absolute http or https URL such as"):
-        load(config)
-
-
 def test_empty_data_dir_is_refused() -> None:
     """An empty path would be the working directory."""
     with pytest.raises(SettingsError, match=r"storage.data_dir is '' \(V\); it must be the path of a directory"):
@@ -478,3 +444,30 @@ def test_utc_needs_no_database_of_time_zones() -> None:
     ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert ran.stdout.startswith("UTC\n")
     assert "(tzdata)" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            '[[webhooks]]\nurl = "http://x"',
+            "[[webhooks]] in FILE is not a setting; write [[webhooks.endpoints]]",
+        ),
+        (
+            '[webhooks]\nurl = "http://x"',
+            "webhooks.url (FILE) is not a setting; did you mean url within [[",
+        ),
+        ("[[server]]\nport = 1", "server in FILE must be a table: write [server] above its settings"),
+        ('[storage.s3]\nbucket = "b"', "storage.s3 (FILE) is not a setting; did you mean [s3]?"),
+        ("[quota]\nenabled = true", "quota (FILE) is not a setting; did you mean quotas?"),
+        ("port = 1", "port (FILE) is not a setting; did you mean server.port?"),
+        ('bucket = "b"', "bucket (FILE) is not a setting; did you mean s3.bucket"),
+    ],
+)
+def test_misplaced_tables_and_settings_name_the_right_place(tmp_path: Path, text: str, sentence: str) -> None:
+    """A list where a table belongs, a section within another, a setting above all sections, a misspelt section."""
+    config = tmp_path / "config.toml"
+    config.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        load(config, {})
+    assert sentence.replace("FILE", str(config)) in "\n".join(error.value.problems)

@@ -18,13 +18,22 @@ from tusd_py.storage.s3.state import S3State, StoredPart
 #: Some stores keep parts that were being sent while the upload was aborted: it is repeated until none is left.
 _ABORTS_MAX = 5
 _ABORT_PAUSE_SECONDS = 0.2
+#: The library copies bodies and writes them in small pieces; the requests of smaller ones cost it less.
+_LARGE_BYTES_MIN = 256 * 1024
 #: Smaller pieces are joined: each is written to the connection by itself.
 _PIECE_BYTES_MIN = 32 * 1024
 
 
-async def put_object(client: S3Client, key: str, body: bytes, attributes: Mapping[str, Any]) -> int:
+async def put_object(
+    client: S3Client, key: str, pieces: Sequence[bytes | memoryview], attributes: Mapping[str, Any]
+) -> int:
     """Store a whole object; return its CRC. The first one finds out whether S3 verifies checksums."""
-    crc = checksums.crc_of(body)
+    crc = checksums.crc_of_pieces(pieces)
+    if sum(map(len, pieces)) >= _LARGE_BYTES_MIN and client.has_checksums is not None:
+        checksum = {checksums.FIELD: checksums.to_field(crc)} if client.has_checksums else {}
+        await client.send_object(key, _joined_if_small(pieces), **checksum, **attributes)
+        return crc
+    body = b"".join(pieces)
     if client.has_checksums is not False:
         checksum = {checksums.FIELD: checksums.to_field(crc)}
         try:
@@ -62,11 +71,13 @@ async def send_part(
     """Send the part ``number``, counted from 1, which consists of ``pieces``. ``crc`` is theirs if it is known."""
     if crc is None:
         crc = checksums.crc_of_pieces(pieces)
-    if len(pieces) * _PIECE_BYTES_MIN > sum(map(len, pieces)):
-        pieces = [b"".join(pieces)]
     checksum = {checksums.FIELD: checksums.to_field(crc)} if state.has_checksums else {}
-    etag = await client.send_part(state.key, state.multipart_id, number, pieces, checksum)
+    etag = await client.send_part(state.key, state.multipart_id, number, _joined_if_small(pieces), checksum)
     return StoredPart(_normal(etag), crc)
+
+
+def _joined_if_small(pieces: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
+    return [b"".join(pieces)] if len(pieces) * _PIECE_BYTES_MIN > sum(map(len, pieces)) else pieces
 
 
 async def copy_part(

@@ -1,7 +1,8 @@
-"""Sends parts without joining their pieces.
+"""Sends parts, and objects of a large part's size, without joining their pieces.
 
-The client library copies a body three times on its way: it wants one object of bytes, and wraps it in a file. A part is
-most of the work here, so its request is signed by the library and sent by the HTTP client beneath it.
+The client library copies a body three times on its way: it wants one object of bytes, wraps it in a file, and writes
+64 KiB at a time. Bodies are most of the work here, so their requests are signed by the library and sent by the HTTP
+client beneath it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class PartAnswer:
 
 
 class PartTransport:
-    """The connections of one event loop for parts."""
+    """The connections of one event loop for large bodies."""
 
     def __init__(
         self, tls: ssl.SSLContext, connections_max: int, connect_seconds: float, timeout_seconds: float
@@ -71,6 +72,17 @@ class PartTransport:
         await self._session.close()
         # Connections of TLS end in the next turn of the event loop.
         await asyncio.sleep(0)
+
+
+def headers_of(client: Any, operation: str, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """The headers for those ``arguments`` that a presigned URL signs, but does not contain."""
+    model = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[operation])
+    found = {}
+    for name, value in arguments.items():
+        place = model.input_shape.members[name].serialization
+        if place.get("location") == "header":
+            found[place["name"]] = str(value).lower() if isinstance(value, bool) else str(value)
+    return found
 
 
 @cache
