@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.support.s3_services import ACCESS_KEY, SECRET_KEY, RadosGateway, S3Service, SeaweedFS, Versitygw
-from tusd_py.storage.s3.client import S3Account
+from tusd_py.storage.s3.client import BucketConfig
 
 _START_SECONDS = 120.0
 _REGION = "us-east-1"
@@ -60,8 +60,8 @@ class S3Server:
         """A line for each request, of versitygw with ``logs_requests``."""
         return self._needed().directory / "access.log"
 
-    def account(self, bucket: str) -> S3Account:
-        return S3Account(
+    def account(self, bucket: str) -> BucketConfig:
+        return BucketConfig(
             bucket=bucket,
             endpoint_url=self.url,
             region=_REGION,
