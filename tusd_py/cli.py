@@ -25,6 +25,7 @@ COMMANDS = {
     "wait-for-db": "Wait until the database accepts connections and is migrated.",
     "sweep": "Remove expired uploads once; the server does this periodically.",
     "fsck": "Compare the records with the stored bytes.",
+    "adopt-store": "Declare that the configured store has the bytes of the recorded uploads.",
     "s3": "Look after the bucket of uploads.",
     "backup": "Back up the records, and the bytes if asked for.",
     "restore": "Put a backup into the data directory.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,3 +130,17 @@ async def test_early_rejection_is_learned_415(endpoint: str) -> None:
     assert (head.status, head.offset) == (200, 0)
     again = await request("PATCH", url, patch_headers(0), HTML)
     assert (again.status, again.body) == (415, first.body)
+
+
+@pytest.mark.parametrize("name", ["nginx", "haproxy"])
+def test_head_while_the_server_is_away_423(name: str, tmp_path: Path) -> None:
+    """Clients begin an upload anew when HEAD is answered 502 or 503: while nothing listens it is 423, others 503."""
+    server = start_server(tmp_path / "data", settings={"SERVER__TRUSTED_PROXIES": "127.0.0.1"})
+    with running_proxy(name, server.port, tmp_path / name) as proxy:
+        try:
+            location = asyncio.run(create(proxy.endpoint, 3))
+        finally:
+            server.stop()
+        head = asyncio.run(request("HEAD", location, TUS))
+        assert (423, "1") == (head.status, head.headers["retry-after"])
+        assert 503 == asyncio.run(request("PATCH", location, patch_headers(0), b"abc")).status

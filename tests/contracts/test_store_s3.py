@@ -58,7 +58,7 @@ class RecordingStore(S3Store):
         return replace(upload, storage=self.states.get(upload.id, {}))
 
     def open(self, upload: Upload) -> S3Sink:
-        sink = RecordingSink(self._access, self.recorded(upload))
+        sink = RecordingSink(self._resources, self.recorded(upload))
         sink.states = self.states
         return sink
 

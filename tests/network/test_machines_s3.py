@@ -59,7 +59,8 @@ class Pair:
 
 @pytest.fixture(params=["records", "redis"])
 async def pair(request: pytest.FixtureRequest, s3: S3Server, tmp_path: Path) -> AsyncIterator[Pair]:
-    settings = s3.settings("uploads") | {
+    # Databases share no store.
+    settings = s3.settings("uploads", S3__PREFIX=f"{tmp_path.name}/") | {
         "RECORDS__URL": shared_server().url(shared_server().create_database()),
         "LOCKING__KIND": request.param,
         "LOCKING__LEASE_SECONDS": str(LEASE_SECONDS),

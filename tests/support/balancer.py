@@ -20,8 +20,8 @@ from tests.support.waiting import until_now
 def running_balancer(directory: Path, ports: Sequence[int]) -> Iterator[str]:
     """Send each request to the next of the servers on ``ports``; yield the tus endpoint."""
     site = (ROOT / "examples/compose/nginx.conf").read_text()
-    servers = "".join(f"    server 127.0.0.1:{port};\n" for port in ports)
-    site, count = re.subn(r"(    server server-\d:8080;\n)+", servers, site)
+    servers = "".join(rf"    server 127.0.0.1:{port}\2;\n" for port in ports)
+    site, count = re.subn(r"(    server server-\d:8080( [^;]*);\n)+", lambda found: found.expand(servers), site)
     assert 1 == count
     port = free_port()
     with running_nginx(directory, site, port):

@@ -71,12 +71,12 @@ class InBuckets:
         # "uploads/<id>.<suffix>", "tails/<id>/<name>", "publishing/<id>.publishing"
         # Not that by which a server finds out what S3 can do ("probe", "tails/probe..."): the ports of the test
         # itself may have just been closed in the middle of it.
-        probes = ("probe", "tails/probe")
+        probes = ("probe", "tails/probe", "tusd-py.mark")
         return sorted(key.split("/")[1].partition(".")[0] for key in keys if not key.startswith(probes))
 
     def published(self) -> dict[str, str]:
         listed = self.client.list_objects_v2(Bucket=self._target).get("Contents", ())
-        keys = [each["Key"] for each in listed if each["Key"] != "probe"]
+        keys = [each["Key"] for each in listed if each["Key"] not in ("probe", "tusd-py.mark")]
         assert not self.client.list_multipart_uploads(Bucket=self._target).get("Uploads")
         return {key.removeprefix("in/"): sha256(self._read(key)) for key in keys}
 

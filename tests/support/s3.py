@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.support.golang import versitygw_program
 from tests.support.ports import free_port
-from tusd_py.storage.s3.client import S3Account
+from tusd_py.storage.s3.client import BucketConfig
 
 _START_SECONDS = 20.0
 ACCESS_KEY, SECRET_KEY = "tusd-py-test", "tusd-py-secret"
@@ -55,8 +55,8 @@ class S3Server:
         """A line for each request."""
         return self._directory / "access.log"
 
-    def account(self, bucket: str) -> S3Account:
-        return S3Account(
+    def account(self, bucket: str) -> BucketConfig:
+        return BucketConfig(
             bucket=bucket,
             endpoint_url=self.url,
             region="us-east-1",

@@ -107,8 +107,9 @@ class S3Proxy:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         kept = [line for line in lines if not line.lower().startswith(("expect:", "connection:"))]
         operation = operation_of(lines[0], headers)
-        # The objects by which a server tries the bucket are at times of their own.
-        name = "Trial" if "/tails/probe" in lines[0] else "Probe" if "/probe" in lines[0] else operation
+        # The objects by which a server tries and recognises the bucket are at times of their own.
+        is_probe = "/probe" in lines[0] or "/tusd-py.mark" in lines[0]
+        name = "Trial" if "/tails/probe" in lines[0] else "Probe" if is_probe else operation
         how = self._break_of(name, operation, bool(body))
         how = None if how is Break.NONE else how
         if how in (Break.UNAVAILABLE, Break.INTERNAL):

@@ -72,6 +72,7 @@ def existing_paths(settings: Settings) -> list[Path]:
     paths = [data_dir / name for name in _DIRECTORIES]
     if settings.database_path is not None:
         paths += [Path(settings.database_path + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+    paths.append(data_dir / "uploads" / ".store")
     return [*(path for path in paths if os.path.lexists(path)), *(data_dir / "locks").glob("*.lock")]
 
 

@@ -19,6 +19,7 @@ from tusd_py.locking.memory import MemoryLocker
 from tusd_py.model.steps import PUBLISHING, VALIDATION
 from tusd_py.model.upload import Upload
 from tusd_py.records.memory import MemoryRecords
+from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.settings import Settings
 from tusd_py.uploads.background import Background
 from tusd_py.uploads.client_limits import ConcatenationSlots, EmptyUploads
@@ -33,6 +34,7 @@ from tusd_py.wiring.hooks import make_hook_handler
 from tusd_py.wiring.lockers import make_locker
 from tusd_py.wiring.processing import make_publisher, make_validator
 from tusd_py.wiring.random_ids import RandomIds
+from tusd_py.wiring.store_marks import guard_store
 from tusd_py.wiring.stores import make_download_urls, make_store
 from tusd_py.wiring.upload_policy import upload_policy
 
@@ -54,7 +56,7 @@ async def open_ports(
     store, locker = await asyncio.to_thread(_open_storage, settings)
     try:
         handler = await asyncio.to_thread(make_hook_handler, settings, functions, store, count_hook)
-        database = await open_database(settings)
+        database = await _open_guarded_database(settings, store)
         clock = clock or (None if database is None else database.clock) or utc_now
         counted = rates(settings)
         access_ports = await open_access_ports(settings, database, clock, counted.logins)
@@ -96,6 +98,18 @@ async def open_ports(
         hook_counts=None if database is None else database.hook_counts,
         schedule_states=None if database is None else database.schedule_states,
     )
+
+
+async def _open_guarded_database(settings: Settings, store: Store) -> SqlDatabase | None:
+    """The database, whose store ``store`` is from now on, or will be once it can be reached."""
+    database = await open_database(settings)
+    try:
+        await guard_store(settings, store, database)
+    except BaseException:
+        if database is not None:
+            await database.close()
+        raise
+    return database
 
 
 async def close_ports(ports: Ports, settings: Settings) -> None:

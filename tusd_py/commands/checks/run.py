@@ -12,7 +12,7 @@ from tusd_py.commands.checks.listening import check_address, check_tls
 from tusd_py.commands.checks.processing import check_processing
 from tusd_py.commands.checks.redis_server import check_redis
 from tusd_py.commands.checks.result import Check, warning
-from tusd_py.commands.checks.storage import check_bucket, check_data_dir
+from tusd_py.commands.checks.storage import check_bucket, check_data_dir, check_store_mark
 from tusd_py.settings import Settings
 from tusd_py.wiring.data_directory import exposed_data
 
@@ -23,6 +23,7 @@ def run_checks(settings: Settings, environ: Mapping[str, str]) -> list[Check]:
         *check_data_dir(settings),
         *check_bucket(settings),
         *check_database(settings),
+        *check_store_mark(settings),
         *(warning(sentence) for sentence in exposed_data(settings)),
         *check_hooks(settings),
         *check_worker(settings),

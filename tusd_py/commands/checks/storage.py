@@ -9,9 +9,11 @@ from pathlib import Path
 from tusd_py.commands.checks.directories import is_writable, nearest_existing
 from tusd_py.commands.checks.result import Check, warning
 from tusd_py.commands.file_ownership import of_other_owners, unwritable
-from tusd_py.contracts.store import StoreUnavailable
+from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.store import StoreError, StoreUnavailable
 from tusd_py.model.text import valid_unicode
 from tusd_py.settings import Settings
+from tusd_py.wiring.store_marks import mark_problem
 from tusd_py.wiring.stores import describe_bucket, try_store
 
 #: With less free space the disk store refuses every upload.
@@ -56,6 +58,16 @@ def check_bucket(settings: Settings) -> Iterator[Check]:
     yield Check(False, f"{bucket}: {failure}") if failure else Check(True, f"{bucket} can be written to")
     for each in lacking:
         yield warning(f"{bucket}: {each}")
+
+
+def check_store_mark(settings: Settings) -> Iterator[Check]:
+    """Whether the store is the one of the records. What cannot be reached has a line of its own already."""
+    try:
+        sentence = mark_problem(settings)
+    except (OSError, RecordsError, StoreError):
+        return
+    if sentence:
+        yield Check(False, sentence)
 
 
 def _free_space(settings: Settings, data_dir: Path, free: int) -> Check:

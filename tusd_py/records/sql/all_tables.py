@@ -8,6 +8,7 @@ from tusd_py.records.sql import (
     grant_tables,
     schedule_tables,
     signing_tables,
+    store_mark_tables,
     upload_session_tables,
 )
 from tusd_py.records.sql.tables import RecordsTable
@@ -19,5 +20,6 @@ __all__ = [
     "grant_tables",
     "schedule_tables",
     "signing_tables",
+    "store_mark_tables",
     "upload_session_tables",
 ]

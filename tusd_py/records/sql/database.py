@@ -35,6 +35,7 @@ from tusd_py.records.sql.search import compile_search_statements
 from tusd_py.records.sql.signing_keys import SqlSigningKeys, compile_signing_key_statements
 from tusd_py.records.sql.sqlite import DatabaseUrl
 from tusd_py.records.sql.statements import Statements, compile_statements
+from tusd_py.records.sql.store_marks import SqlStoreMarks, compile_store_mark_statements
 from tusd_py.records.sql.transactions import Reader, Writer
 from tusd_py.records.sql.upload_sessions import SqlUploadSessions, compile_session_statements
 
@@ -55,6 +56,7 @@ class SqlDatabase:
     quota_ledger: SqlQuotaLedger
     audit_log: SqlAuditLog
     signing_keys: SqlSigningKeys
+    store_marks: SqlStoreMarks
     upload_sessions: SqlUploadSessions
     accounts: SqlAccounts
     api_keys: SqlApiKeys
@@ -109,6 +111,7 @@ class SqlDatabase:
             quota_ledger=SqlQuotaLedger(runner, quota_statements),
             audit_log=SqlAuditLog(runner, audit_statements, driver.dialect),
             signing_keys=SqlSigningKeys(runner, compiled_later(compile_signing_key_statements, driver.dialect)),
+            store_marks=SqlStoreMarks(runner, compiled_later(compile_store_mark_statements, driver.dialect)),
             upload_sessions=SqlUploadSessions(runner, compiled_later(compile_session_statements, driver.dialect)),
             accounts=accounts,
             api_keys=api_keys,

@@ -46,6 +46,8 @@ def move(source_url: str, target_url: str) -> dict[str, int]:
     try:
         with source.reading(), target.writing(durable=True):
             _require_empty(target)
+            # That of a server which was started with the new database before the move.
+            target.execute("DELETE FROM store_marks", {})
             counts = {name: _copy(source, target, name, open_driver(target_url).dialect) for name in _TABLES}
             for name, column in _NUMBERED.items():
                 _continue_numbers(source, target, name, column)
@@ -60,7 +62,7 @@ def move(source_url: str, target_url: str) -> dict[str, int]:
 
 def _require_empty(target: DatabaseConnection) -> None:
     for name in _TABLES:
-        if target.execute(f"SELECT 1 FROM {name} LIMIT 1", {}).fetchone() is not None:
+        if name != "store_marks" and target.execute(f"SELECT 1 FROM {name} LIMIT 1", {}).fetchone() is not None:
             raise CannotMove(f"the database to move to has rows in {name} already: name an empty one")
 
 

@@ -35,7 +35,7 @@ _TABLES = tuple(table for table in RecordsTable.metadata.sorted_tables if table.
 #: Numbers that are given once, also after the row is deleted.
 _NUMBERED = {"events": "seq", "jobs": "id", "audit_entries": "number"}
 #: What a server writes before anything is uploaded; a database that has rows in other tables is in use.
-_WRITTEN_AT_THE_START = {"signing_keys", "schedules", "hook_counts", "locks"}
+_WRITTEN_AT_THE_START = {"signing_keys", "schedules", "hook_counts", "locks", "store_marks"}
 
 _Connection = psycopg.Connection[Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,9 @@ from tusd_py.storage.disk.custom_path import CustomPath
 from tusd_py.storage.disk.directory import FileLocation, UploadDirectory, store_error
 from tusd_py.storage.disk.leftovers import old_ids, remove
 from tusd_py.storage.disk.reader import DiskContent
+from tusd_py.storage.disk.store_mark import read_store_mark, write_store_mark
 from tusd_py.storage.disk.writer import DiskSink
+from tusd_py.storage.verification import StoreVerification
 from tusd_py.threads import ThreadPool
 
 P = ParamSpec("P")
@@ -58,6 +60,7 @@ class DiskStore:
         self._slow_threads = ThreadPool(SLOW_THREADS, "disk-slow")
         #: The bytes that running concatenations have yet to write; without it, two could count on the same free space.
         self._reserved_bytes = 0
+        self._verification: StoreVerification | None = None
 
     async def create(self, upload: Upload) -> Mapping[str, object]:
         location = self._location_of(upload)
@@ -159,7 +162,21 @@ class DiskStore:
         # tusd keeps its information about an upload in a file there. Here the records have it, and no such file exists.
         return {"Type": "filestore", "Path": path, "InfoPath": f"{path}.info"}
 
+    async def read_mark(self) -> str:
+        """See ``MarkedStore``."""
+        return await self._run(self._threads, read_store_mark, self._directory)
+
+    async def write_mark(self, mark: str) -> None:
+        """See ``MarkedStore``."""
+        await self._run(self._threads, write_store_mark, self._directory, mark)
+
+    def guard(self, verify: Callable[[], Awaitable[str]]) -> None:
+        """See ``MarkedStore``. Only ``probe`` runs it: to ask before each request would cost a system call."""
+        self._verification = StoreVerification(verify, self.read_mark)
+
     async def probe(self) -> None:
+        if self._verification is not None:
+            await self._verification.renew()
         await self._run(self._threads, self._directory.probe)
 
     async def close(self) -> None:

@@ -17,6 +17,7 @@ from tusd_py.contracts.store import StoreError, StoreFull, StoreUnavailable
 from tusd_py.pace import Pace
 from tusd_py.storage.s3.part_transport import PartTransport, headers_of, tls_context
 from tusd_py.storage.s3.refusals import describe, describe_failure, describe_local
+from tusd_py.storage.verification import StoreVerification
 from tusd_py.threads import cpu_threads, in_executor
 
 log = logging.getLogger(__name__)
@@ -80,8 +81,11 @@ class RangeMissing(StoreUnavailable):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class S3Account:
-    """The bucket and the credentials. Without a key the usual places of AWS are searched (environment, role)."""
+class BucketConfig:
+    """Where a bucket is, and the credentials for it.
+
+    Without a key the usual places of AWS are searched (environment, role).
+    """
 
     bucket: str
     endpoint_url: str = ""
@@ -94,15 +98,17 @@ class S3Account:
 class S3Client:
     """Calls S3 operations by their names. It opens on first use and belongs to the event loop of that use."""
 
-    def __init__(self, account: S3Account) -> None:
-        self.bucket = account.bucket
+    def __init__(self, bucket_config: BucketConfig) -> None:
+        self.bucket = bucket_config.bucket
         #: Whether S3 verifies the CRC of parts and objects. ``None`` before the first object.
         self.has_checksums: bool | None = None
         #: Whether S3 can copy parts; set to false once it has refused to.
         self.copies_parts = True
+        #: Passed before the first operation, if there is one.
+        self.verification: StoreVerification | None = None
         #: Limits the requests of ``call``.
         self.pace: Pace | None = None
-        self._account = account
+        self._bucket_config = bucket_config
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._calls = asyncio.Semaphore(_CALLS_MAX)
@@ -114,6 +120,12 @@ class S3Client:
 
         Raises one of the classes above, ``StoreFull`` or ``StoreUnavailable``.
         """
+        if self.verification is not None and not self.verification.is_passed:
+            await self.verification.run()
+        return await self.call_unverified(operation, **arguments)
+
+    async def call_unverified(self, operation: str, **arguments: Any) -> Any:
+        """``call``, without waiting for the verification of the bucket."""
         if self.pace is not None:
             await self.pace.take()
         client = await self._opened()
@@ -151,7 +163,7 @@ class S3Client:
         A store that takes no bytes any more would hold up the upload, with its lock, until the system gives up the
         connection.
         """
-        return _CONNECT_SECONDS + self._account.timeout_seconds + count / _BYTES_PER_SECOND_MIN
+        return _CONNECT_SECONDS + self._bucket_config.timeout_seconds + count / _BYTES_PER_SECOND_MIN
 
     async def send_part(
         self,
@@ -194,6 +206,8 @@ class S3Client:
 
     async def presigned_url(self, operation: str, seconds: int, **arguments: Any) -> str:
         """The URL with which ``operation`` can be called without credentials for ``seconds``. Does no request."""
+        if self.verification is not None and not self.verification.is_passed:
+            await self.verification.run()
         client = await self._opened()
         try:
             # Credentials of a role may have to be renewed first.
@@ -279,9 +293,9 @@ class S3Client:
         except TimeoutError:
             raise StoreUnavailable("S3 sends bytes too slowly") from None
 
-    async def read_object(self, key: str) -> bytes:
-        """The bytes of a small object. Raises like ``call``."""
-        response = await self.call("get_object", Key=key)
+    async def read_object(self, key: str, *, verified: bool = True) -> bytes:
+        """The bytes of a small object. Raises like ``call``, or without ``verified`` like ``call_unverified``."""
+        response = await (self.call if verified else self.call_unverified)("get_object", Key=key)
         async with response["Body"] as body:
             try:
                 async with asyncio.timeout(self._longest(0)):
@@ -306,6 +320,8 @@ class S3Client:
         if self._parts is not None:
             await self._parts.close()
             self._parts = None
+        if self.verification is not None:
+            self.verification.cancel()
         await self._stack.aclose()
         self._client = None
 
@@ -330,10 +346,10 @@ class S3Client:
         # The transport waits without a bound for the "100 Continue" of a store that does not answer.
         session.unregister("before-call.s3", add_expect_header)
 
-        account = self._account
+        bucket_config = self._bucket_config
         config = AioConfig(
             connect_timeout=_CONNECT_SECONDS,
-            read_timeout=account.timeout_seconds,
+            read_timeout=bucket_config.timeout_seconds,
             max_pool_connections=_CONNECTIONS_MAX,
             retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
             # Without a name, URLs are signed with the older version, which most services refuse.
@@ -342,20 +358,20 @@ class S3Client:
             # the newer checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
+            s3={"payload_signing_enabled": False, "addressing_style": "path" if bucket_config.endpoint_url else "auto"},
         )
         client = await self._stack.enter_async_context(
             session.create_client(
                 "s3",
-                endpoint_url=account.endpoint_url or None,
-                region_name=account.region or None,
-                aws_access_key_id=account.access_key or None,
-                aws_secret_access_key=account.secret_key or None,
+                endpoint_url=bucket_config.endpoint_url or None,
+                region_name=bucket_config.region or None,
+                aws_access_key_id=bucket_config.access_key or None,
+                aws_secret_access_key=bucket_config.secret_key or None,
                 config=config,
             )
         )
         # After all that may fail: the next call would make another one.
-        self._parts = PartTransport(tls, _PART_CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
+        self._parts = PartTransport(tls, _PART_CONNECTIONS_MAX, _CONNECT_SECONDS, bucket_config.timeout_seconds)
         return client
 
 

@@ -147,6 +147,11 @@ class Keys:
         segments[self._id_index] = _checked(upload.id)
         return {OBJECT_KEY: self.prefix + "/".join(segments)}
 
+    @property
+    def mark(self) -> str:
+        """The key of the mark by which the records know the bucket again. No id has a dot in its middle."""
+        return f"{self.prefix}tusd-py.mark"
+
     def tails(self, upload_id: str) -> str:
         """The prefix of the tails of an upload."""
         return f"{self.prefix}tails/{_checked(upload_id)}/"

@@ -87,6 +87,7 @@ async def test_database_of_revision_0001_keeps_its_uploads(path: Path, url: str)
         "0020",
         "0021",
         "0022",
+        "0023",
     ]
 
     records = (await SqlDatabase.open(url)).records
