@@ -11,13 +11,15 @@ BENCH := $(VENV)/.bench
 # Of its own, because the fastest interpreter on PATH is measured.
 BENCH_VENV := benchmarks/.venv-bench
 PROXIES := $(VENV)/.proxies
+S3_SERVERS := $(VENV)/.s3-servers
 DOCS := $(VENV)/.docs
 # Three processes on two cores: tests wait for timers, disks and clients about two fifths of the time. The tests of a
-# file run in one process and share its server.
-PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile
+# file run in one process and share its server. A test that ends its process is given to the next one, for ever without
+# a bound.
+PYTEST := $(BIN)/python -m pytest -q -n 3 --dist loadfile --max-worker-restart 4
 ARGS ?=
 
-.PHONY: help run test test-all first-hour fast check format bench bench-here docs conformance conformance-report compatibility vendor vendor-api media-types new-database lock clean venv packages more-packages
+.PHONY: help run test test-all store-servers first-hour fast check format bench bench-here docs conformance conformance-report compatibility vendor vendor-api media-types new-database lock clean venv packages more-packages
 .DEFAULT_GOAL := run
 
 help: ## list the targets
@@ -29,8 +31,10 @@ run: $(RUN) ## run the server on http://127.0.0.1:8080 (ARGS="--port 9000" adds 
 test: $(DOCS) packages ## run the tests, with real clients and a real browser: about a quarter of an hour
 	@$(PYTEST) -m "not long" $(ARGS)
 
-test-all: $(PROXIES) $(DOCS) packages more-packages ## run every test, the long ones too: kill storms, every back end, every proxy
+test-all: $(PROXIES) $(S3_SERVERS) $(DOCS) packages more-packages ## run every test, the long ones too: kill storms, every back end, every proxy
 	@$(PYTEST) $(ARGS)
+
+store-servers: $(S3_SERVERS) more-packages ## install SeaweedFS and Ceph's gateway, for tests with TUSD_PY_TEST_S3
 
 first-hour: $(DEV) ## do what a new user does in the first hour, from the wheel in an empty directory; part of make test
 	@$(BIN)/python -m pytest -q tests/integration/test_first_hour.py $(ARGS)
@@ -101,15 +105,17 @@ new-database: $(DEV) ## write the schema of a new SQLite database again, after a
 media-types: $(DEV) ## write the table of media type names again, from shared-mime-info and mime-db
 	@$(BIN)/python -m tests.support.media_type_names $(MIME_DB)
 
-LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+# uv on PATH, else the one of the environment.
+LOCK = $$(command -v uv || echo $(BIN)/uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 # Locks that are installed together must agree: the others are bound by the first.
-lock: ## lock the newest allowed versions with their hashes (needs uv)
-	@command -v uv >/dev/null || { echo "make lock: needs uv (https://docs.astral.sh/uv/)" >&2; exit 2; }
+lock: ## lock the newest allowed versions with their hashes
+	@command -v uv >/dev/null || test -x $(BIN)/uv || { echo "make lock: needs uv; make $(DEV) installs it" >&2; exit 2; }
 	@$(LOCK) --extra accounts --extra jwt --extra s3 pyproject.toml -o requirements.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group pyproject.toml:build -o requirements-build.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group bench pyproject.toml -o requirements-bench.lock >/dev/null
 	@$(LOCK) -c requirements.lock --group proxies pyproject.toml -o requirements-proxies.lock >/dev/null
+	@$(LOCK) --group pyproject.toml:s3-servers -o requirements-s3-servers.lock >/dev/null
 	@$(LOCK) -c requirements.lock -c requirements-dev.lock --group pyproject.toml:docs -o requirements-docs.lock >/dev/null
 
 clean: ## remove generated files, except data
@@ -138,6 +144,10 @@ $(PROXIES): $(DEV) requirements-proxies.lock
 	@$(call INSTALL,--require-hashes -r requirements-proxies.lock)
 	@touch $@
 
+$(S3_SERVERS): $(DEV) requirements-s3-servers.lock
+	@$(call INSTALL,--require-hashes -r requirements-s3-servers.lock)
+	@touch $@
+
 $(DOCS): $(DEV) requirements-docs.lock
 	@$(call INSTALL,--require-hashes -r requirements-docs.lock)
 	@touch $@
@@ -158,7 +168,7 @@ venv:
 # System packages of clients and proxies that only long tests need.
 more-packages:
 	@missing=; for pair in cargo:cargo java:default-jdk-headless mvn:maven /usr/sbin/haproxy:haproxy \
-		/usr/sbin/apache2:apache2-bin; do \
+		/usr/sbin/apache2:apache2-bin radosgw:radosgw ceph-mon:ceph-mon ceph-osd:ceph-osd; do \
 		command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	test -n "$$missing" || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -25,7 +25,7 @@ from benchmarks.s3_floor import BUCKET, MIB, PART_BYTES, Multipart, s3_client
 from benchmarks.s3_servers import Start, floor, node, ours, tusd
 from benchmarks.streams import append
 from benchmarks.tus import Client
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import VERSITYGW, S3Server, running_s3
 
 _PLAIN = "aiobotocore"
 _SERVERS: dict[str, Start] = {
@@ -130,7 +130,7 @@ def measure(rounds: int, mebibytes: int, names: Sequence[str]) -> dict[str, list
     for _ in range(rounds):
         for name in names:
             # An empty bucket each time: the objects are in memory.
-            with running_s3() as s3:
+            with running_s3(VERSITYGW) as s3:
                 s3.client().create_bucket(Bucket=BUCKET)
                 found[name].append(
                     measure_plain(s3, mebibytes) if name == _PLAIN else measure_server(_SERVERS[name], s3, mebibytes)

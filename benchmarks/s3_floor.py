@@ -19,7 +19,7 @@ import uvicorn
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY
+from tests.support.s3_services import ACCESS_KEY, SECRET_KEY
 
 MIB = 1024**2
 PART_BYTES = 8 * MIB

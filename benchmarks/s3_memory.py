@@ -18,7 +18,7 @@ from benchmarks.s3_floor import BUCKET, MIB
 from benchmarks.s3_servers import s3_settings
 from tests.support.client import Connection, create, patch_headers, request
 from tests.support.content import content
-from tests.support.s3 import running_s3
+from tests.support.s3 import VERSITYGW, running_s3
 from tests.support.server import start_server
 
 _PIECE_BYTES = 64 * 1024
@@ -77,7 +77,7 @@ def measure(clients: int, size: int, *, budget: int, rate: float = float("inf"),
     async def run(url: str, count: int) -> list[str]:
         return await asyncio.gather(*(_upload(url, body, rate, seconds) for _ in range(count)))
 
-    with running_s3() as s3, tempfile.TemporaryDirectory(prefix="s3-memory-") as directory:
+    with running_s3(VERSITYGW) as s3, tempfile.TemporaryDirectory(prefix="s3-memory-") as directory:
         s3.client().create_bucket(Bucket=BUCKET)
         more = {"S3__MEMORY_BYTES": str(budget), "S3__PART_BYTES": "5MiB", "S3__PART_BYTES_MAX": "5MiB"}
         server = start_server(Path(directory, "data"), settings=s3_settings(s3, **more))

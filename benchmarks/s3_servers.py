@@ -14,7 +14,8 @@ from pathlib import Path
 from benchmarks.s3_floor import BUCKET, PARALLEL_PARTS, PART_BYTES
 from tests.support.golang import tusd_program
 from tests.support.node import installed
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server
+from tests.support.s3 import S3Server
+from tests.support.s3_services import ACCESS_KEY, SECRET_KEY
 from tests.support.server import start_server
 
 _PEER = Path(__file__).parent / "s3_peer"

@@ -114,9 +114,11 @@ def test_the_extensions_that_we_advertise(ours: Ours) -> None:
     assert set() == missing
 
 
-def test_the_status_of_the_expired_can_be_chosen(tmp_path: Path) -> None:
+@every_stack
+def test_the_status_of_the_expired_can_be_chosen(stack: str, tmp_path: Path) -> None:
     """With ``gone_status = 404`` an expired upload is answered like an unknown one: Java starts anew only on that."""
-    server = start_server(tmp_path / "data", settings={**TIGHT_SETTINGS, "UPLOADS__GONE_STATUS": "404"})
+    settings = {**settings_on(stack), **TIGHT_SETTINGS, "UPLOADS__GONE_STATUS": "404"}
+    server = start_server(tmp_path / "data", settings=settings)
     try:
         subject = probe(server.url, is_impatient=True)
         tus = Tus(subject, Dialogue())
@@ -128,11 +130,12 @@ def test_the_status_of_the_expired_can_be_chosen(tmp_path: Path) -> None:
         server.stop()
 
 
-def test_extensions_can_be_switched_off(tmp_path: Path) -> None:
+@every_stack
+def test_extensions_can_be_switched_off(stack: str, tmp_path: Path) -> None:
     """What is switched off is neither advertised nor served."""
     switches = ("TERMINATION", "CONCATENATION", "CREATION_WITH_UPLOAD", "DOWNLOADS")
     settings = {f"UPLOADS__{name}": "false" for name in switches} | {"EXPIRATION__UNFINISHED_SECONDS": "0"}
-    server = start_server(tmp_path / "data", settings=settings)
+    server = start_server(tmp_path / "data", settings=settings_on(stack) | settings)
     try:
         subject = probe(server.url)
         assert {"creation", "creation-defer-length", "checksum", "checksum-trailer"} == set(subject.extensions)

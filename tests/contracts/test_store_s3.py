@@ -15,7 +15,7 @@ import pytest
 from tests.contracts.store import MIB, StoreContract, an_upload, append, cut, read
 from tests.contracts.store_machine import check_machine
 from tests.support.content import content
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, S3Server, running_s3
 from tusd_py.contracts.store import OnProgress, Store
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3.client import Refused, S3Client
@@ -27,9 +27,9 @@ from tusd_py.storage.s3.writer import S3Sink
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with running_s3() as running:
+@pytest.fixture(scope="module", params=EVERY_KIND)
+def server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    with running_s3(request.param) as running:
         yield running
 
 
@@ -58,7 +58,7 @@ class RecordingStore(S3Store):
         return replace(upload, storage=self.states.get(upload.id, {}))
 
     def open(self, upload: Upload) -> S3Sink:
-        sink = RecordingSink(self._access, self.recorded(upload))
+        sink = RecordingSink(self._resources, self.recorded(upload))
         sink.states = self.states
         return sink
 

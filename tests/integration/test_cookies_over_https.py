@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pytest
 
 from tests.support.certificates import make_certificate
 from tests.support.command import run_beside
+from tests.support.programs import find_program
 from tests.support.server import RunningServer, start_server
 from tests.support.waiting import until_now
 
@@ -65,8 +65,7 @@ class Browser:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed (Debian: apt-get install curl)")
+    find_program("curl", "curl is not installed (Debian: apt-get install curl)")
     certificate, key = make_certificate(tmp_path)
     settings = {
         "SERVER__TLS_CERTIFICATE": str(certificate),

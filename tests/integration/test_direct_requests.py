@@ -195,6 +195,17 @@ def test_head_that_is_only_nearly_like_an_earlier_one(server: Served, before: by
     assert alone == sent_after(server, known, known, request=request)
 
 
+def test_like_head_that_is_too_large_is_answered_431() -> None:
+    """The limit of heads holds for it too, also one that is smaller than the heads that are remembered."""
+    ours = protocol_class(ServerSettings(header_bytes_max=500))
+    assert ours is not None
+    known = head("POST", "/direct-known", *LIKE)
+    with served(ours, "asyncio", 30) as server:
+        response, seen = sent_after(server, known, known, request=known.replace(b"YQ==", b"YQ==" * 120))
+    assert response.startswith(b"HTTP/1.1 431 ")
+    assert not seen
+
+
 def test_heads_that_are_never_alike_are_not_remembered_for_long(server: Served) -> None:
     """After some in vain the connection remembers no more, whatever follows; a new one does."""
     unlike = [head("POST", "/direct-known", *LIKE, f"X-Number: {n}") for n in range(starting.LEARNINGS_MAX + 2)]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.programs import find_program
 from tests.support.server import RunningServer, start_server
 
 BODY_BYTES = 30 * 1000 * 1000
@@ -100,7 +99,6 @@ def by_node(url: str, folder: Path) -> str:
 def test_refusal_during_a_body_is_readable_413(small: str, tmp_path: Path, client: Callable[[str, Path], str]) -> None:
     """Each client reads 413 every time, and the server keeps running."""
     program = client.__name__.removeprefix("by_")
-    if program in ("curl", "node") and shutil.which(program) is None:
-        assert not os.environ.get("CI"), f"{program} is missing"
-        pytest.skip(f"{program} is not installed")
+    if program in ("curl", "node"):
+        find_program(program, f"{program} is not installed")
     assert ["413"] * TRIES == [client(small, tmp_path) for _ in range(TRIES)]

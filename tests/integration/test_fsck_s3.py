@@ -15,7 +15,7 @@ import pytest
 from tests.support.client import create, patch_headers, request
 from tests.support.command import isolate, run
 from tests.support.content import MIB, content
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, S3Server, running_s3
 from tests.support.server import RunningServer, start_server
 from tests.support.stacks import as_settings
 from tests.support.stored import head, upload_id
@@ -34,9 +34,9 @@ ORPHAN = "0123456789abcdef0123456789abcdef"
 DATA = bytes(content(3, 12 * MIB))
 
 
-@pytest.fixture
-def s3() -> Iterator[S3Server]:
-    with running_s3() as running:
+@pytest.fixture(params=EVERY_KIND)
+def s3(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    with running_s3(request.param) as running:
         running.client().create_bucket(Bucket=BUCKET)
         yield running
 

@@ -23,7 +23,8 @@ from tests.support.client import TUS, create, patch_headers, request
 from tests.support.command import isolate, run
 from tests.support.content import MIB, content
 from tests.support.golang import tusd_program
-from tests.support.s3 import ACCESS_KEY, SECRET_KEY, S3Server, running_s3
+from tests.support.s3 import S3Server, running_s3
+from tests.support.s3_services import ACCESS_KEY, SECRET_KEY
 from tests.support.server import RunningServer, start_server
 from tests.support.stored import head
 from tests.support.waiting import eventually

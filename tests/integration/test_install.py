@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,6 +19,7 @@ from tusclient.client import TusClient
 
 from tests.support.content import MIB, content
 from tests.support.image import ROOT, copied, is_sent, run, stages
+from tests.support.programs import find_program
 from tests.support.receiver import Receiver, receiving
 from tests.support.server import start_server
 from tests.support.stored import assert_stored
@@ -202,10 +202,12 @@ def test_install_section_of_the_readme(tmp_path: Path, hostile: Path, constraint
         server.stop()
 
 
-@pytest.mark.skipif(shutil.which("uvx") is None, reason="uv is not installed")
 def test_uvx_runs_the_wheel(tmp_path: Path, hostile: Path, installed: Installed, constraints: Path) -> None:
     """``uvx`` runs the server from the wheel without installing it."""
-    program = ["uvx", "--python", sys.executable, "--constraints", str(constraints), "--from", str(installed.wheel)]
+    # make test installs it.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    uvx = find_program("uvx", "uv is not installed", path=path)
+    program = [uvx, "--python", sys.executable, "--constraints", str(constraints), "--from", str(installed.wheel)]
     run(f"{' '.join(program)} tusd-py --version", hostile)
     server = start_server(tmp_path / "data", program=[*program, "tusd-py"])
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from tests.support.client import TUS, Connection, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.draft import ALL_VERSIONS
+from tests.support.programs import find_program
 from tests.support.proxies import RunningProxy, running_proxy
 from tests.support.server import RunningServer, start_server
 
@@ -103,9 +103,7 @@ def test_the_draft_over_http2_through_nginx(
     nginx: RunningProxy, upstream: RunningServer, version: int, tmp_path: Path
 ) -> None:
     """A client that speaks HTTP/2 with nginx gets the final response of an upload in one request."""
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("curl is not installed (Debian: curl)")
+    curl = find_program("curl", "curl is not installed (Debian: apt-get install curl)")
     source = tmp_path / "source"
     source.write_bytes(content(42, MIB))
     headers = [f"-H{name}: {value}" for name, value in draft_headers(version, completes=True).items()]

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 
 from tests.support import samples
 from tests.support.client import TUS, Answer, create, patch_headers, request
+from tests.support.programs import find_program
 from tests.support.receiver import Answer as HookAnswer
 from tests.support.receiver import receiving
 from tests.support.server import RunningServer, start_server
@@ -117,10 +117,10 @@ async def test_large_final_upload_is_concatenated_validated_and_published(server
         await answered("HEAD", url, 404)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.anyio
 async def test_forbidden_type_is_refused_early_415(server: RunningServer, tmp_path: Path) -> None:
     """curl gets 415 after a few of many megabytes; HEAD is 200, and the next PATCH gets the same 415."""
+    find_program("curl", "curl is not installed (Debian: apt-get install curl)")
     length = 200 * 1024 * 1024
     with (tmp_path / "big").open("wb") as file:
         file.write(samples.HTML)

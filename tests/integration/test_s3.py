@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.content import MIB, content
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, S3Server, running_s3
 from tests.support.server import RunningServer, start_server
 
 # The S3 server takes minutes to compile.
@@ -31,9 +31,9 @@ BUCKET = "uploads"
 JANITOR_BUCKET = "janitor"
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with running_s3() as running:
+@pytest.fixture(scope="module", params=EVERY_KIND)
+def s3(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    with running_s3(request.param) as running:
         running.client().create_bucket(Bucket=BUCKET)
         yield running
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support.client import TUS, Answer, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.grants import ALICE, BOB, made, start
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, S3Server, running_s3
 from tests.support.server import RunningServer, start_server
 
 # The S3 server takes minutes to compile.
@@ -24,9 +24,9 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(120), pytest.mark.anyio]
 BUCKET = "uploads"
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with running_s3() as running:
+@pytest.fixture(scope="module", params=EVERY_KIND)
+def s3(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    with running_s3(request.param) as running:
         running.client().create_bucket(Bucket=BUCKET)
         yield running
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.client import PatientUpload, create, patch_headers, request
 from tests.support.content import MIB, content
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, S3Server, running_s3
 from tests.support.s3_proxy import Break, S3Proxy, s3_proxy
 from tests.support.server import RunningServer, start_server
 from tests.support.stored import upload_id
@@ -26,9 +26,9 @@ LENGTH = 12 * MIB + 5
 OPERATIONS = ("PutObject", "CreateMultipartUpload", "UploadPart", "ListParts", "GetObject", "CompleteMultipartUpload")
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with running_s3() as running:
+@pytest.fixture(scope="module", params=EVERY_KIND)
+def s3(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    with running_s3(request.param) as running:
         running.client().create_bucket(Bucket=BUCKET)
         yield running
 

@@ -18,7 +18,7 @@ from tests.support import samples
 from tests.support.client import TUS, create, patch_headers, request
 from tests.support.command import run
 from tests.support.content import MIB, content
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, S3Server, running_s3
 from tests.support.server import RunningServer, start_server
 from tests.support.tokens import SECRET, bearer
 from tests.support.waiting import eventually
@@ -35,9 +35,9 @@ RULES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with running_s3() as running:
+@pytest.fixture(scope="module", params=EVERY_KIND)
+def s3(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    with running_s3(request.param) as running:
         for bucket in (SOURCE, TARGET):
             running.client().create_bucket(Bucket=bucket)
         yield running

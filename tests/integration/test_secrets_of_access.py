@@ -18,7 +18,8 @@ from tests.support.command import run
 from tests.support.grants import ADMIN, ALICE, SETTINGS, call, made, start
 from tests.support.postgres import new_database
 from tests.support.receiver import Receiver, receiving
-from tests.support.s3 import SECRET_KEY, running_s3
+from tests.support.s3 import running_s3
+from tests.support.s3_services import SECRET_KEY
 from tests.support.server import RunningServer
 from tests.support.tokens import SECRET
 from tests.support.waiting import eventually

@@ -65,6 +65,12 @@ ON_S3 = {
     "published before the clean-up": KilledAt(f"{_S3_PUBLISHER}.cleanup", "before"),
     "published before its job ends": KilledAt(f"{_S3_PUBLISHER}.cleanup", "after"),
 }
+SWITCHES = {
+    "UPLOADS__GONE_STATUS": "404",
+    "UPLOADS__CREATION_WITH_UPLOAD": "false",
+    "UPLOADS__CONCATENATION": "false",
+    "UPLOADS__DOWNLOADS": "false",
+}
 
 
 def killed_at(step: str, stack: Mapping[str, str]) -> KilledAt:
@@ -97,13 +103,35 @@ def redis_url() -> Iterator[str]:
         yield url
 
 
+@every_stack
 @pytest.mark.long
 @pytest.mark.parametrize("step", [*QUICK, *LONG])
 @pytest.mark.anyio
-async def test_killed_at_with_redis_and_copies(tmp_path: Path, redis_url: str, step: str) -> None:
+async def test_killed_at_with_redis_and_copies(
+    tmp_path: Path, stack: Mapping[str, str], redis_url: str, step: str
+) -> None:
     """The same with Redis as the broker, and with copies instead of hard links."""
     settings = {"WORKER__BROKER": redis_url, "PUBLISHING__MODE": "copy"}
-    await KilledAtStep(tmp_path, (QUICK | LONG)[step], None, **settings).run()
+    await KilledAtStep(tmp_path, killed_at(step, stack), stack, **settings).run()
+
+
+#: Steps with another answer, or another way there, if an ended upload is answered like an unknown one and clients can
+#: neither download nor concatenate nor create with a body.
+SWITCHED_OFF = (
+    *("bytes written before the save", "saved before the answer", "validated before the record"),
+    *("placed before the record", "terminated before the bytes are deleted", "terminated before the answer"),
+    *("record of a creation", "complete before finish", "termination begins"),
+)
+
+
+@every_stack
+@pytest.mark.long
+@pytest.mark.parametrize("step", SWITCHED_OFF)
+@pytest.mark.anyio
+async def test_killed_at_with_extensions_switched_off(tmp_path: Path, stack: Mapping[str, str], step: str) -> None:
+    """The same with ``gone_status = 404`` and without creation-with-upload, concatenation and downloads."""
+    run = KilledAtStep(tmp_path, killed_at(step, stack), stack, **SWITCHES)
+    await run.run(has_every_extension=False)
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from tests.support.client import Connection, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.postgres import shared_server
 from tests.support.redis import restartable_redis
-from tests.support.s3 import S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, S3Server, running_s3
 from tests.support.s3_proxy import Break, S3Proxy, s3_proxy
 from tests.support.server import RunningServer, start_server
 from tests.support.stored import head
@@ -30,9 +30,9 @@ LEASE_SECONDS = 2
 WAIT_SECONDS = 60
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with running_s3() as running:
+@pytest.fixture(scope="module", params=EVERY_KIND)
+def s3(request: pytest.FixtureRequest) -> Iterator[S3Server]:
+    with running_s3(request.param) as running:
         running.client().create_bucket(Bucket="uploads")
         yield running
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tusd_py.contracts.store import StoreError
 from tusd_py.storage.s3 import checksums
-from tusd_py.storage.s3.client import Conflict, MultipartMissing, ObjectMissing, PartsChanged, S3Account, S3Client
+from tusd_py.storage.s3.client import BucketConfig, Conflict, MultipartMissing, ObjectMissing, PartsChanged, S3Client
 from tusd_py.storage.s3.store import S3Store
 
 MADE_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,7 +19,7 @@ class FakeS3(S3Client):
     """Objects and multipart uploads in dictionaries. ``failures`` are raised by the next calls of an operation."""
 
     def __init__(self) -> None:
-        super().__init__(S3Account(bucket="bucket"))
+        super().__init__(BucketConfig(bucket="bucket"))
         self.objects: dict[str, bytes] = {}
         self.multiparts: dict[str, tuple[str, dict[int, bytes]]] = {}  # by id: the key, and the parts by number
         self.metadata: dict[str, Mapping[str, str]] = {}  # of objects
@@ -162,7 +162,7 @@ class FakeS3Store(S3Store):
     """The store over a ``FakeS3``."""
 
     def __init__(self, fake: FakeS3, *, part_bytes: int = 100, memory_bytes: int = 10_000, parallel_parts: int = 2):
-        super().__init__(S3Account(bucket="bucket"), client=fake, part_bytes=part_bytes, part_bytes_max=part_bytes,
+        super().__init__(BucketConfig(bucket="bucket"), client=fake, part_bytes=part_bytes, part_bytes_max=part_bytes,
                          memory_bytes=memory_bytes, parallel_parts=parallel_parts)  # fmt: skip
 
 

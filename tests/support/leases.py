@@ -66,12 +66,16 @@ class FakeLeases:
         self._raise_if(fails)
 
     def send(self, address: str, message: str) -> None:
-        receiver = self._medium.receivers.get(address)
-        if receiver is not None and not self._medium.is_down:
-            asyncio.get_running_loop().call_soon(receiver, message)
+        if not self._medium.is_down:
+            asyncio.get_running_loop().call_soon(self._deliver, address, message)
 
     async def close(self) -> None:
         self._medium.receivers.pop(self.address, None)
+
+    def _deliver(self, address: str, message: str) -> None:
+        receiver = self._medium.receivers.get(address)  # none: it was closed meanwhile
+        if receiver is not None:
+            receiver(message)
 
     async def _reach(self) -> bool:
         """Whether this call fails after its effect. Raises ``LocksUnavailable`` if it fails before."""

@@ -1,8 +1,7 @@
-"""Starts a Redis server for one test, without persistence. If redis-server is not installed, the test is skipped."""
+"""Starts a Redis server for one test, without persistence. Without redis-server the test is skipped, or fails in CI."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 import time
@@ -11,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from redis import Redis
 from redis.exceptions import RedisError
+
+from tests.support.programs import find_program
 
 _START_SECONDS = 20.0
 
@@ -29,9 +29,7 @@ def running_redis() -> Iterator[str]:
 @contextmanager
 def redis_in(directory: Path) -> Iterator[str]:
     """Start a Redis server with its socket in ``directory``. Started there again, it has the same URL and no data."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    program = _find_program()
     socket = directory / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(directory)]
     with subprocess.Popen(
@@ -62,8 +60,7 @@ class RunningRedis:
 
     def start(self) -> None:
         """Start it, without data, and wait until it answers."""
-        program = shutil.which("redis-server")
-        assert program is not None
+        program = _find_program()
         options = ["--port", "0", "--unixsocket", str(self.directory / "redis.sock"), "--dir", str(self.directory)]
         self.process = subprocess.Popen(
             [program, *options, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
@@ -86,8 +83,7 @@ class RunningRedis:
 @contextmanager
 def restartable_redis() -> Iterator[RunningRedis]:
     """Start a Redis server that listens on a unix socket only."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    _find_program()
     with tempfile.TemporaryDirectory(prefix="redis-") as directory:
         running = RunningRedis(Path(directory))
         running.start()
@@ -112,6 +108,10 @@ def refusing_writes(url: str) -> Iterator[None]:
             yield
         finally:
             client.config_set("min-replicas-to-write", 0)
+
+
+def _find_program() -> str:
+    return find_program("redis-server", "redis-server is not installed (Debian: apt-get install redis-server)")
 
 
 def _wait_for_answer(url: str) -> None:

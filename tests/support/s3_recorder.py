@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tusd_py.storage.s3.client import S3Account
+from tusd_py.storage.s3.client import BucketConfig
 
 _CREATED = "<InitiateMultipartUploadResult><UploadId>mp</UploadId></InitiateMultipartUploadResult>"
 _COPIED = "<CopyPartResult><ETag>&quot;e&quot;</ETag></CopyPartResult>"
@@ -43,8 +43,8 @@ class Recorder:
     asked: list[Asked] = field(default_factory=list)
     refuse: Any = lambda _asked: None
 
-    def account(self, bucket: str = "mine") -> S3Account:
-        return S3Account(bucket=bucket, endpoint_url=self.url, region="us-east-1", access_key="k", secret_key="s")
+    def account(self, bucket: str = "mine") -> BucketConfig:
+        return BucketConfig(bucket=bucket, endpoint_url=self.url, region="us-east-1", access_key="k", secret_key="s")
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _ENDPOINT = re.compile(r"^tus endpoint\s+(\S+)$", re.MULTILINE)
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 @dataclass

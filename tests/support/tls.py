@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 import time
@@ -12,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.support.certificates import Authority, make_authority
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
+from tests.support.programs import find_program
 
 _START_SECONDS = 60.0
 
@@ -83,9 +82,7 @@ def tls_servers() -> Iterator[TlsServers]:
 
 @contextmanager
 def _redis(servers: TlsServers, certificate: Path, key: Path) -> Iterator[None]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    program = find_program("redis-server", "redis-server is not installed (Debian: apt-get install redis-server)")
     tls = ["--tls-port", str(servers.redis_port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
     tls += ["--tls-ca-cert-file", str(servers.authority.certificate), "--tls-auth-clients", "yes"]
     directory = str(servers.authority.directory)

@@ -183,6 +183,14 @@ def test_broad_except_clauses() -> None:
     assert [] == swallowed
 
 
+def test_missing_programs_fail_in_ci() -> None:
+    """A test that needs a program asks for it by ``tests/support/programs.py``, so that it never skips in CI."""
+    skips = re.compile(r"""pytest\.skip\(f?["'][^"']*not installed|skipif\(\s*shutil\.which\([^)]*\) is None,""")
+    here = Path(__file__).relative_to(ROOT)
+    tests = [path for path in EVERYTHING if path.parts[0] == "tests" and path != here]
+    assert [] == [path for path in tests if skips.search((ROOT / path).read_text())]
+
+
 def test_lock_files_match_the_requirements() -> None:
     """Each requirement of ``pyproject.toml`` is in its lock file, with a version that satisfies it and hashes."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())

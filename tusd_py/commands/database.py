@@ -50,5 +50,8 @@ def exiting_on_problems(settings: Settings) -> Iterator[None]:
         fail([str(error)])
     except OSError as error:
         fail([reason(error)])
+    except UnicodeEncodeError:
+        # Not the text: it may be a password.
+        fail(["an argument, or the input, is not text in UTF-8"])
     except RecordsError as error:
         fail([f"the database {describe_database(settings)}: {error}"])

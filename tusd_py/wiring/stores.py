@@ -21,7 +21,7 @@ from tusd_py.storage.memory import MemoryStore
 if TYPE_CHECKING:
     # Loaded only where S3 is used: the modules take a megabyte.
     from tusd_py.storage.s3.attributes import ObjectAttributes
-    from tusd_py.storage.s3.client import S3Account, S3Client
+    from tusd_py.storage.s3.client import BucketConfig, S3Client
     from tusd_py.storage.s3.layout import Keys
     from tusd_py.storage.s3.publisher import BucketPublisher
 
@@ -46,7 +46,7 @@ def make_store(settings: Settings) -> Store:
 
     s3 = settings.s3
     return S3Store(
-        _account(settings),
+        _bucket_config(settings),
         keys=_keys(settings),
         attributes=_attributes(settings),
         part_bytes=s3.part_bytes,
@@ -71,7 +71,7 @@ def make_bucket_publisher(settings: Settings, store: Store, locker: Locker) -> B
     bucket, prefix = settings.publishing.bucket
     return BucketPublisher(
         source=store.client,
-        target=S3Client(replace(_account(settings), bucket=bucket)),
+        target=S3Client(replace(_bucket_config(settings), bucket=bucket)),
         keys=_keys(settings),
         attributes=_attributes(settings),
         prefix=prefix,
@@ -91,11 +91,11 @@ def make_download_urls(settings: Settings, store: Store) -> DownloadUrls | None:
     from tusd_py.storage.s3.client import S3Client
     from tusd_py.storage.s3.presign import PresignedDownloads
 
-    account = _account(settings)
+    bucket_config = _bucket_config(settings)
     # The host is a part of what is signed, so it has to be the one that clients use.
-    account = replace(account, endpoint_url=s3.public_endpoint_url or account.endpoint_url)
+    bucket_config = replace(bucket_config, endpoint_url=s3.public_endpoint_url or bucket_config.endpoint_url)
     return PresignedDownloads(
-        client=S3Client(account),
+        client=S3Client(bucket_config),
         locate=store.location,
         seconds=s3.download_seconds,
         inline_types=frozenset(settings.uploads.inline_types),
@@ -107,13 +107,13 @@ def make_s3_client(settings: Settings, bucket: str, endpoint_url: str) -> S3Clie
 
     Raises ``StoreUnavailable`` if the package for S3 is not installed.
     """
-    from tusd_py.storage.s3.client import S3Account, S3Client
+    from tusd_py.storage.s3.client import BucketConfig, S3Client
 
-    account = replace(_account(settings), bucket=bucket)
+    bucket_config = replace(_bucket_config(settings), bucket=bucket)
     if endpoint_url:
         url = endpoint_url if "://" in endpoint_url else f"https://{endpoint_url}"
-        account = S3Account(bucket=bucket, endpoint_url=url, region=settings.s3.region)
-    return S3Client(account)
+        bucket_config = BucketConfig(bucket=bucket, endpoint_url=url, region=settings.s3.region)
+    return S3Client(bucket_config)
 
 
 def removes_unknown_objects(settings: Settings, bucket: str, prefix: str) -> bool:
@@ -124,13 +124,13 @@ def removes_unknown_objects(settings: Settings, bucket: str, prefix: str) -> boo
     return any(prefix.startswith(own) for own in (*keys.all_objects, keys.all_tails))
 
 
-def _account(settings: Settings) -> S3Account:
-    from tusd_py.storage.s3.client import S3Account
+def _bucket_config(settings: Settings) -> BucketConfig:
+    from tusd_py.storage.s3.client import BucketConfig
 
     if any(importlib.util.find_spec(name) is None for name in ("aiobotocore", "awscrt")):
         raise StoreUnavailable('S3 needs the extra s3: pip install "tusd-py[s3]"')
     s3 = settings.s3
-    return S3Account(
+    return BucketConfig(
         bucket=s3.bucket,
         endpoint_url=s3.endpoint_url,
         region=s3.region,
@@ -214,7 +214,7 @@ def try_bucket_publishing(settings: Settings) -> str:
 
     assert settings.publishing.bucket is not None, "the settings name one"
     bucket, prefix = settings.publishing.bucket
-    client = S3Client(replace(_account(settings), bucket=bucket))
+    client = S3Client(replace(_bucket_config(settings), bucket=bucket))
     # The same each time: the next check removes what a killed one has left.
     key = f"{prefix}.tusd-py-check"
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.support.command import run
 from tusd_py.model.upload import Status, Upload
 from tusd_py.settings import Settings, StorageSettings
@@ -93,3 +95,19 @@ def test_delete_and_expire_end_uploads(tmp_path: Path) -> None:
     assert "upload b expired\n" == run("uploads", "expire", "b", "--data-dir", "d").stdout
     again = run("uploads", "expire", "a", "--data-dir", "d")
     assert (2, "tusd-py: upload a is terminated already\n") == (again.exit_code, again.stderr)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("uploads", "show", "\udcff"),
+        ("uploads", "list", "--owner", "\udcff"),
+        ("key", "revoke", "\udcff"),
+        ("events", "tail", "--upload", "\udcff"),
+    ],
+)
+def test_arguments_that_are_not_text_exit_with_2(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Bytes that are not UTF-8 are answered with a sentence that does not repeat them."""
+    insert(tmp_path / "d")
+    result = run(*words, "--data-dir", "d")
+    assert (2, "tusd-py: an argument, or the input, is not text in UTF-8\n") == (result.exit_code, result.stderr)

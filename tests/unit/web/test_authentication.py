@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
@@ -21,8 +22,10 @@ from tusd_py.protocol.errors import AccessDenied, TusError
 from tusd_py.protocol.headers import Headers
 from tusd_py.web.authentication import Authenticator
 from tusd_py.web.cross_origin import CrossOriginPolicy
-from tusd_py.web.errors import CrossOriginRequest
+from tusd_py.web.download_origin import DownloadOrigin
+from tusd_py.web.errors import CrossOriginRequest, CsrfTokenMissing
 from tusd_py.web.location import Locator
+from tusd_py.web.session_cookies import SessionCookies
 
 pytestmark = pytest.mark.anyio
 
@@ -167,3 +170,62 @@ async def test_what_is_about_no_upload_needs_a_role(
         else:
             with pytest.raises(refusal):
                 await checked.require(scope(method, "/metrics", headers), Verb.OBSERVE)
+
+
+class OneSession:
+    """Verifies one access token, and one CSRF token."""
+
+    async def verify(self, token: bytes, *, allow_expired: bool = False) -> Principal:
+        return Principal(subject="alice", method="account", credential="alice 0 s1")
+
+    def is_csrf_token(self, session_id: str, token: str) -> bool:
+        return (session_id, token) == ("s1", "right")
+
+
+def of_a_login(download_origin: DownloadOrigin | None = None) -> Authenticator:
+    session = cast(Any, OneSession())
+    access = AccessPorts(
+        signer=TokenSigner([("k", b"x" * 32)]),
+        clock=lambda: datetime.now(UTC),
+        verifiers={b"tusd_at_": session},
+        logins=session,
+    )
+
+    async def open_access() -> AccessPorts:
+        return access
+
+    return replace(
+        authenticator(),
+        session_cookies=SessionCookies(locator=Locator()),
+        open_access=open_access,
+        download_origin=download_origin,
+    )
+
+
+COOKIE = {"Cookie": "tusd_session=tusd_at_x"}
+CSRF = {**COOKIE, "X-CSRF-Token": "right"}
+
+
+async def test_cookies_of_a_login_need_the_csrf_token_403() -> None:
+    """For everything but GET."""
+    checked = of_a_login()
+    assert (await ask(checked, "GET", COOKIE)).subject == "alice"
+    assert (await ask(checked, "PATCH", CSRF)).subject == "alice"
+    for headers in (COOKIE, {**COOKIE, "X-CSRF-Token": "wrong"}):
+        with pytest.raises(CsrfTokenMissing):
+            await ask(checked, "PATCH", headers)
+
+
+async def test_cookies_of_a_login_do_not_count_for_pages_of_other_origins_403() -> None:
+    """Although the page knows the CSRF token; one that ``cors.allow_origins`` names may use it."""
+    checked = of_a_login()
+    assert (await ask(checked, "PATCH", {**CSRF, "Origin": ALLOWED})).subject == "alice"
+    with pytest.raises(CrossOriginRequest):
+        await ask(checked, "PATCH", {**CSRF, "Origin": "https://evil.example"})
+
+
+async def test_cookies_of_a_login_do_not_count_at_the_origin_of_downloads() -> None:
+    """Content of users is displayed there."""
+    checked = of_a_login(DownloadOrigin(url="https://content.example/files/", locator=Locator()))
+    assert (await ask(checked, "GET", {**COOKIE, "Host": "content.example"})).is_anonymous
+    assert (await ask(checked, "GET", {**COOKIE, "Host": "uploads.example"})).subject == "alice"

@@ -22,6 +22,8 @@ from tusd_py.records.sql.listen import listening
 from tusd_py.records.sql.pipelined import retrying
 
 _WAITING_MAX = 10_000
+#: Messages under way; more are lost, as they may be.
+_SENDING_MAX = 1000
 _CLOSE_SECONDS = 10.0
 #: Leases that ended before this are those of dead processes, for uploads that no request has touched since.
 _FORGOTTEN_SECONDS = 3600
@@ -107,8 +109,13 @@ class SqlLeases:
         )
         self._send(LeaseStatement(_PRUNE, {"milliseconds": _FORGOTTEN_SECONDS * 1000}, has_rows=False))
         if self._listen_url is not None:
+
+            def on_notification(text: str) -> None:
+                if text:  # else the connection is new, and messages may have been lost, as they may be
+                    on_message(text)
+
             channel = _CHANNEL.format(self.address)
-            self._listening.enter_context(listening(self._listen_url, {channel: on_message}))
+            self._listening.enter_context(listening(self._listen_url, {channel: on_notification}))
 
     async def take(self, key: str, owner: str, seconds: float) -> Taken | Held:
         values = {"key": key, "owner": owner, "milliseconds": int(seconds * 1000)}
@@ -151,6 +158,8 @@ class SqlLeases:
             raise LocksUnavailable(str(error)) from error
 
     def _send(self, request: LeaseStatement) -> None:
+        if len(self._sending) >= _SENDING_MAX:
+            return
         task = asyncio.create_task(self._try(request))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)

@@ -15,14 +15,14 @@ from functools import lru_cache
 from tusd_py.serving.http.scope import Target
 
 #: Longer heads are always parsed.
-_HEAD_BYTES_MAX = 4096
+HEAD_BYTES_MAX = 4096
 _LINE_END = b"\r\n"
 
 
 class KnownHead:
     """The head of a request without a body that was accepted, of which the values of some headers may differ."""
 
-    __slots__ = ("_headers", "_lines", "_places", "_request_line", "_values", "method", "target")
+    __slots__ = ("_bytes_max", "_headers", "_lines", "_places", "_request_line", "_values", "method", "target")
 
     def __init__(
         self,
@@ -31,10 +31,12 @@ class KnownHead:
         headers: list[tuple[bytes, bytes]],
         lines: list[bytes],
         places: tuple[tuple[int, bytes], ...],
+        bytes_max: int,
     ) -> None:
         self.method = method
         self.target = target
         self._headers = headers
+        self._bytes_max = bytes_max
         self._lines = lines  # those of ``places`` without their values
         self._request_line = lines[0] + _LINE_END
         self._values = _values(len(places))
@@ -42,15 +44,23 @@ class KnownHead:
 
     @classmethod
     def of(
-        cls, data: bytes, method: str, target: Target, headers: list[tuple[bytes, bytes]], names: Sequence[bytes]
+        cls,
+        data: bytes,
+        method: str,
+        target: Target,
+        headers: list[tuple[bytes, bytes]],
+        names: Sequence[bytes],
+        bytes_max: int = HEAD_BYTES_MAX,
     ) -> KnownHead | None:
         """The head in ``data``, which is one request that the parser has accepted and read as these values.
 
         ``names`` are those of the headers that may differ, in lower case: neither the parser nor ``request_head`` looks
-        at their values. ``None`` if it lacks one of them, or if its lines are not simply one for each header.
+        at their values. Heads of more than ``bytes_max`` bytes are not recognised. ``None`` if it is longer, if it
+        lacks one of the headers, or if its lines are not simply one for each header.
         """
         lines = data.split(_LINE_END)
-        if len(data) > _HEAD_BYTES_MAX or len(lines) != len(headers) + 3 or lines[-2:] != [b"", b""]:
+        bytes_max = min(bytes_max, HEAD_BYTES_MAX)
+        if len(data) > bytes_max or len(lines) != len(headers) + 3 or lines[-2:] != [b"", b""]:
             return None
         places = []
         for wanted in names:
@@ -64,7 +74,7 @@ class KnownHead:
                 return None
             lines[number] = before + colon + after.removesuffix(value)
             places.append((number, lines[number]))
-        return cls(method, target, headers, lines, tuple(places))
+        return cls(method, target, headers, lines, tuple(places), bytes_max)
 
     def values_in(self, data: bytes) -> Sequence[str] | None:
         """The values of the headers that may differ, if ``data`` is one request with a head that is else the same.
@@ -72,7 +82,7 @@ class KnownHead:
         They are visible ASCII, with spaces between other characters only: a value that every parser accepts and none
         changes.
         """
-        if len(data) > _HEAD_BYTES_MAX or not data.startswith(self._request_line):
+        if len(data) > self._bytes_max or not data.startswith(self._request_line):
             return None
         lines = data.split(_LINE_END)
         if len(lines) != len(self._lines):

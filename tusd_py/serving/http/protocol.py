@@ -34,7 +34,6 @@ _CHUNK_FRAMING_BYTES = 64
 class UploadProtocol(StartingProtocol):
     """One connection. Requests are answered in order; each body goes to its own ``Cycle``."""
 
-    limits: ClassVar[request_head.HeadLimits] = request_head.HeadLimits()
     #: The pipes for zero-copy request bodies; ``None`` turns them off.
     pipes: ClassVar[PipePool | None] = None
     #: The slots for zero-copy responses; ``None`` turns them off.

@@ -7,13 +7,14 @@ is on its way then: waiting for it makes the request whole, and one without a ta
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tusd_py.serving.http.cycle import Cycle
 from tusd_py.serving.http.known_head import KnownHead
+from tusd_py.serving.http.request_head import HeadLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +49,8 @@ LEARNINGS_MAX = 4
 
 class StartingProtocol(HttpToolsProtocol):
     """uvicorn's connection, and when its requests start. ``protocol`` parses them."""
+
+    limits: ClassVar[HeadLimits] = HeadLimits()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -94,7 +97,9 @@ class StartingProtocol(HttpToolsProtocol):
         self._known = None
         if self._learnings_left:
             self._learnings_left -= 1
-            head = KnownHead.of(data, cycle.method, cycle.target, cycle.headers, repetition.names)
+            # Those that the parser might refuse for their size are left to it.
+            bytes_max = self.limits.header_bytes_max
+            head = KnownHead.of(data, cycle.method, cycle.target, cycle.headers, repetition.names, bytes_max)
             self._known = None if head is None else (head, repetition)
 
     def _recognise(self, data: bytes) -> Cycle | None:

@@ -83,10 +83,13 @@ class _Trial:
             self._has_begun = False
             raise StoreUnavailable(f"objects with the attributes of [s3] are refused ({error})") from error
         ignored = await _ignored(self._client, self.key, self._attributes)
-        made = await self._client.call("create_multipart_upload", Key=self.key, **self._attributes.of_bytes())
+        made = await self._client.call("create_multipart_upload", Key=self.key, **attributes)
         self._multipart = {"Key": self.key, "UploadId": made["UploadId"]}
         etag, copies_parts = await _copy_part(self._client, self._multipart)
         is_exclusive = await _is_exclusive(self._client, self._multipart, etag)
+        if not is_exclusive and not ignored:
+            # Of the object that was just made of parts: Ceph ignores the tags of these.
+            ignored = await _ignored(self._client, self.key, self._attributes)
         return Capabilities(copies_parts=copies_parts, is_exclusive=is_exclusive, ignored=ignored)
 
     async def remove(self) -> None:

@@ -49,6 +49,8 @@ _MARKERS: Mapping[str, Mapping[str, str]] = {
 }
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
+#: Requests to a multipart upload. Ceph answers NoSuchKey if it has been completed.
+_OF_MULTIPART = frozenset({"list_parts", "upload_part", "complete_multipart_upload", "abort_multipart_upload"})
 _CHANGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody"})
 #: Bad request and not implemented. A missing permission is 403.
 _REFUSED = frozenset({400, 501})
@@ -81,8 +83,11 @@ class RangeMissing(StoreUnavailable):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class S3Account:
-    """The bucket and the credentials. Without a key the usual places of AWS are searched (environment, role)."""
+class BucketConfig:
+    """Where a bucket is, and the credentials for it.
+
+    Without a key the usual places of AWS are searched (environment, role).
+    """
 
     bucket: str
     endpoint_url: str = ""
@@ -95,8 +100,8 @@ class S3Account:
 class S3Client:
     """Calls S3 operations by their names. It opens on first use and belongs to the event loop of that use."""
 
-    def __init__(self, account: S3Account) -> None:
-        self.bucket = account.bucket
+    def __init__(self, bucket_config: BucketConfig) -> None:
+        self.bucket = bucket_config.bucket
         #: Whether S3 verifies the CRC of parts and objects. ``None`` before the first object.
         self.has_checksums: bool | None = None
         #: Whether S3 can copy parts; set to false once it has refused to.
@@ -105,7 +110,7 @@ class S3Client:
         self.verification: StoreVerification | None = None
         #: Limits the requests of ``call``.
         self.pace: Pace | None = None
-        self._account = account
+        self._bucket_config = bucket_config
         self._stack = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._calls = asyncio.Semaphore(_CALLS_MAX)
@@ -160,7 +165,7 @@ class S3Client:
         A store that takes no bytes any more would hold up the upload, with its lock, until the system gives up the
         connection.
         """
-        return _CONNECT_SECONDS + self._account.timeout_seconds + count / _BYTES_PER_SECOND_MIN
+        return _CONNECT_SECONDS + self._bucket_config.timeout_seconds + count / _BYTES_PER_SECOND_MIN
 
     async def send_part(
         self,
@@ -343,10 +348,10 @@ class S3Client:
         # The transport waits without a bound for the "100 Continue" of a store that does not answer.
         session.unregister("before-call.s3", add_expect_header)
 
-        account = self._account
+        bucket_config = self._bucket_config
         config = AioConfig(
             connect_timeout=_CONNECT_SECONDS,
-            read_timeout=account.timeout_seconds,
+            read_timeout=bucket_config.timeout_seconds,
             max_pool_connections=_CONNECTIONS_MAX,
             retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
             # Without a name, URLs are signed with the older version, which most services refuse.
@@ -355,20 +360,20 @@ class S3Client:
             # the newer checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"payload_signing_enabled": False, "addressing_style": "path" if account.endpoint_url else "auto"},
+            s3={"payload_signing_enabled": False, "addressing_style": "path" if bucket_config.endpoint_url else "auto"},
         )
         client = await self._stack.enter_async_context(
             session.create_client(
                 "s3",
-                endpoint_url=account.endpoint_url or None,
-                region_name=account.region or None,
-                aws_access_key_id=account.access_key or None,
-                aws_secret_access_key=account.secret_key or None,
+                endpoint_url=bucket_config.endpoint_url or None,
+                region_name=bucket_config.region or None,
+                aws_access_key_id=bucket_config.access_key or None,
+                aws_secret_access_key=bucket_config.secret_key or None,
                 config=config,
             )
         )
         # After all that may fail: the next call would make another one.
-        self._parts = PartTransport(tls, _PART_CONNECTIONS_MAX, _CONNECT_SECONDS, account.timeout_seconds)
+        self._parts = PartTransport(tls, _PART_CONNECTIONS_MAX, _CONNECT_SECONDS, bucket_config.timeout_seconds)
         return client
 
 
@@ -421,6 +426,8 @@ def _translated(response: Any, operation: str, bucket: str) -> StoreError:
     code = str(response.get("Error", {}).get("Code", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     # Only a response without a body has no code: to other requests than these, what is no S3 service answers so.
+    if code == "NoSuchKey" and operation in _OF_MULTIPART:
+        return MultipartMissing("the multipart upload has ended")
     if code in _MISSING and (code != "404" or operation in ("head_object", "get_object")):
         return ObjectMissing("there is no such object")
     if code == "NoSuchUpload":

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from tusd_py.contracts.store import BytesMissing, OnProgress
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import checksums, multipart
-from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.clean_up import clean_up
 from tusd_py.storage.s3.client import ObjectMissing, RangeMissing, Refused
 from tusd_py.storage.s3.layout import PART_BYTES_MIN, PARTS_MAX
+from tusd_py.storage.s3.resources import S3Resources
 from tusd_py.storage.s3.state import S3State, StoredPart
 
 #: One UploadPartCopy takes 5 GiB, which may last longer than a response is waited for.
@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 class S3Concatenation:
     """Makes one object of the objects of ``parts``. It has a new key, so nothing that a record names is changed."""
 
-    def __init__(self, access: S3Access, upload: Upload, on_progress: OnProgress | None) -> None:
-        self._access = access
-        self._client = access.client
+    def __init__(self, resources: S3Resources, upload: Upload, on_progress: OnProgress | None) -> None:
+        self._resources = resources
+        self._client = resources.client
         self._upload = upload
-        self._attributes = access.attributes.of_object(upload)
+        self._attributes = resources.attributes.of_object(upload)
         self._on_progress = on_progress
-        self._state = S3State(access.layout)
+        self._state = S3State(resources.layout)
         self._made: list[StoredPart] = []
         self._small: list[bytes] = []  # what is too small for a part of its own
         self._small_bytes = 0
@@ -40,9 +40,9 @@ class S3Concatenation:
 
     async def run(self, parts: Sequence[Upload]) -> S3State:
         """The state of the object. Raises ``StoreError``; then nothing is left of it."""
-        states = [self._access.state(part) for part in parts]
+        states = [self._resources.state(part) for part in parts]
         crc = checksums.combined((state.crc, part.offset) for state, part in zip(states, parts, strict=True))
-        key = self._access.keys.new_attempt(self._upload)
+        key = self._resources.keys.new_attempt(self._upload)
         try:
             for state, part in zip(states, parts, strict=True):
                 size = await self._client.object_size(state.key) if part.offset else 0
@@ -60,7 +60,7 @@ class S3Concatenation:
         except BaseException:
             await clean_up(self._discard(key), key)
             raise
-        return S3State(self._access.layout, key, crc=crc)
+        return S3State(self._resources.layout, key, crc=crc)
 
     async def _append(self, source: str, size: int) -> None:
         position = 0

@@ -14,13 +14,13 @@ from tusd_py.contracts.store import BytesMissing, BytesMoved, OnProgress, StoreU
 from tusd_py.model.upload import Upload
 from tusd_py.pace import Pace
 from tusd_py.storage.s3 import multipart, verification
-from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.attributes import ObjectAttributes
 from tusd_py.storage.s3.budget import MemoryBudget
 from tusd_py.storage.s3.capabilities import LazyCapabilities
-from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, RangeMissing, S3Account, S3Client
+from tusd_py.storage.s3.client import BucketConfig, MultipartMissing, ObjectMissing, RangeMissing, S3Client
 from tusd_py.storage.s3.concatenation import S3Concatenation
 from tusd_py.storage.s3.layout import OBJECT_KEY, PROBE_AGE, Keys, PartLayout, is_probe_id
+from tusd_py.storage.s3.resources import S3Resources
 from tusd_py.storage.s3.state import KEY, S3State
 from tusd_py.storage.s3.verification import RunningCrc, recorded_crc
 from tusd_py.storage.s3.writer import S3Sink
@@ -39,7 +39,7 @@ class S3Store:
 
     def __init__(
         self,
-        account: S3Account,
+        bucket_config: BucketConfig,
         *,
         prefix: str = "",
         part_bytes: int = 8 * 1024**2,
@@ -51,7 +51,7 @@ class S3Store:
         settled: Mapping[str, bool] | None = None,
         client: S3Client | None = None,
     ) -> None:
-        self._client = client or S3Client(account)
+        self._client = client or S3Client(bucket_config)
         self._client.copies_parts = (settled or {}).get("copies_parts", True)
         self._keys = keys or Keys(prefix)
         self._attributes = attributes or ObjectAttributes()
@@ -60,7 +60,7 @@ class S3Store:
         self.budget = MemoryBudget(memory_bytes)
         self._threads = ThreadPool(_READERS_MAX, "s3-read")
         layout = PartLayout(part_bytes, part_bytes_max)
-        self._access = S3Access(
+        self._resources = S3Resources(
             self._client, self._keys, self.budget, layout, parallel_parts, self._attributes, self._threads
         )
 
@@ -74,12 +74,12 @@ class S3Store:
         return {**_without_state(upload), **({} if OBJECT_KEY in upload.storage else self._keys.storage(upload))}
 
     def open(self, upload: Upload) -> S3Sink:
-        return S3Sink(self._access, upload)
+        return S3Sink(self._resources, upload)
 
     async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         if start == stop:
             return
-        state = self._access.state(upload)
+        state = self._resources.state(upload)
         if state.parts:
             raise StoreUnavailable("S3 does not serve the bytes of a multipart upload before it is complete")
         try:
@@ -103,14 +103,14 @@ class S3Store:
     async def concatenate(
         self, upload: Upload, parts: Sequence[Upload], on_progress: OnProgress | None = None
     ) -> Mapping[str, object]:
-        state = await S3Concatenation(self._access, upload, on_progress).run(parts)
+        state = await S3Concatenation(self._resources, upload, on_progress).run(parts)
         return state.to_storage(upload.storage)
 
     async def ensure_space(self, count: int) -> None:
         """Does nothing: the free space of a bucket is unknown."""
 
     async def delete(self, upload: Upload) -> None:
-        state = self._access.state(upload)
+        state = self._resources.state(upload)
         if state.multipart_id:
             await multipart.abort_until_gone(self._client, state.key, state.multipart_id)
         keys = {self._keys.default(upload.id), self._keys.object_of(upload)}
@@ -199,7 +199,7 @@ class S3Store:
 
     def is_named(self, upload: Upload, stored: StoredObject) -> bool:
         """See ``ObjectList.is_named``."""
-        state = self._access.state(upload)
+        state = self._resources.state(upload)
         if stored.multipart_id:
             return stored.multipart_id == state.multipart_id
         # Earlier versions recorded no key.
@@ -213,7 +213,7 @@ class S3Store:
             await self._client.call("delete_object", Key=stored.key)
 
     async def size(self, upload: Upload) -> int:
-        state = self._access.state(upload)
+        state = self._resources.state(upload)
         if state.is_empty:
             return await self._client.object_size(state.key) or 0 if state.key else 0
         try:
@@ -237,11 +237,11 @@ class S3Store:
 
     async def compare_checksums(self, upload: Upload) -> bool | None:
         """See ``ChecksumStore.compare_checksums``."""
-        return await verification.compare(self._client, self._access.state(upload))
+        return await verification.compare(self._client, self._resources.state(upload))
 
     def running_checksum(self, upload: Upload) -> RunningCrc | None:
         """See ``ChecksumStore.running_checksum``."""
-        crc = recorded_crc(self._access.state(upload))
+        crc = recorded_crc(self._resources.state(upload))
         return None if crc is None else RunningCrc(crc)
 
     def limit_requests(self, per_second: float) -> None:
@@ -250,7 +250,7 @@ class S3Store:
 
     def location(self, upload: Upload) -> Mapping[str, str]:
         """The key of the object; before the first bytes, when it is not known yet, the one without a nonce."""
-        key = self._access.state(upload).key or self._keys.object_of(upload)
+        key = self._resources.state(upload).key or self._keys.object_of(upload)
         return {"Type": "s3store", "Bucket": self._client.bucket, "Key": key}
 
     async def read_mark(self) -> str:

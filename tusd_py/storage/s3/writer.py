@@ -13,12 +13,12 @@ from tusd_py.contracts.store import BytesMissing, StoreError, StoreFull, StoreUn
 from tusd_py.contracts.zero_copy import ByteObserver, SocketReader
 from tusd_py.model.upload import Upload
 from tusd_py.storage.s3 import checksums, multipart
-from tusd_py.storage.s3.access import S3Access
 from tusd_py.storage.s3.clean_up import clean_up
 from tusd_py.storage.s3.client import ObjectMissing, PartsChanged, RangeMissing
 from tusd_py.storage.s3.gathered_part import GatheredPart, PartBytes
 from tusd_py.storage.s3.layout import PARTS_MAX
 from tusd_py.storage.s3.reopening import put_tail, reopen
+from tusd_py.storage.s3.resources import S3Resources
 from tusd_py.storage.s3.state import S3State, StoredPart, Tail
 
 log = logging.getLogger(__name__)
@@ -40,14 +40,14 @@ class S3Sink:
     for its turn.
     """
 
-    def __init__(self, access: S3Access, upload: Upload) -> None:
-        self._access = access
-        self._client = access.client
+    def __init__(self, resources: S3Resources, upload: Upload) -> None:
+        self._resources = resources
+        self._client = resources.client
         self._upload = upload
-        self._state = access.state(upload)
+        self._state = resources.state(upload)
         self._offset = upload.offset  # persisted
         self._is_prepared = False
-        self._gathered = GatheredPart(access.budget)
+        self._gathered = GatheredPart(resources.budget)
         self._jobs: deque[asyncio.Task[StoredPart]] = deque()  # the parts behind those of the state, in order
         # What only earlier states name: the keys of objects, and multipart uploads with their keys and ids.
         self._obsolete: list[tuple[str, str]] = []
@@ -92,7 +92,7 @@ class S3Sink:
             size = self._state.layout.size(index)
             if count == size or index >= PARTS_MAX or (buffer := self._gathered.buffer(size)) is None:
                 return
-            await self._access.threads.run(buffer.fill, reader, size - count, observer)
+            await self._resources.threads.run(buffer.fill, reader, size - count, observer)
             if self._is_full() and self._has_slot():
                 await self._start_full_part()
         except StoreError as error:
@@ -188,7 +188,7 @@ class S3Sink:
     async def _reopen(self) -> None:
         state = self._state
         try:
-            self._state = await reopen(self._access, self._upload, state, self._offset)
+            self._state = await reopen(self._resources, self._upload, state, self._offset)
         except BytesMissing:
             self._offset = min(self._offset, await self._client.object_size(state.key) or 0)
             raise
@@ -206,7 +206,7 @@ class S3Sink:
         count = min(len(piece) - start, size - gathered)
         if not self._gathered.try_add(piece, start, start + count):
             await self._release_all()
-            await self._access.budget.acquire(count)
+            await self._resources.budget.acquire(count)
             self._gathered.add_acquired(piece[start : start + count])
         if self._is_full():
             await self._start_full_part()
@@ -232,7 +232,7 @@ class S3Sink:
 
     def _has_slot(self) -> bool:
         """Whether one more part may be sent at the same time."""
-        return sum(not job.done() for job in self._jobs) < self._access.parallel_parts
+        return sum(not job.done() for job in self._jobs) < self._resources.parallel_parts
 
     async def _start_full_part(self) -> None:
         """Send the part that is full now, unless it seems to be the whole upload: that becomes an object by itself."""
@@ -241,18 +241,18 @@ class S3Sink:
 
     async def _start_part(self) -> None:
         """Send the part that is gathered once fewer than all allowed are being sent."""
-        await self._finish_jobs(self._access.parallel_parts - 1)
+        await self._finish_jobs(self._resources.parallel_parts - 1)
         if not self._state.multipart_id:
-            key = self._access.keys.new_attempt(self._upload)
-            attributes = self._access.attributes.of_object(self._upload)
+            key = self._resources.keys.new_attempt(self._upload)
+            attributes = self._resources.attributes.of_object(self._upload)
             self._state = await multipart.create(self._client, self._state, key, attributes)
         tails = () if self._jobs else self._state.tails
         tail_bytes = sum(tail.size for tail in tails)
-        if tail_bytes and not self._access.budget.try_acquire(tail_bytes):
+        if tail_bytes and not self._resources.budget.try_acquire(tail_bytes):
             await self._put_tail()
             self._gathered.drop_spare()
             tails, tail_bytes = self._state.tails, self._state.tail_bytes
-            await self._access.budget.acquire(tail_bytes)
+            await self._resources.budget.acquire(tail_bytes)
         index, _ = self._next_part()
         job = asyncio.get_running_loop().create_task(self._send_part(index, tails, tail_bytes, self._gathered.take()))
         self._jobs.append(job)
@@ -267,7 +267,7 @@ class S3Sink:
             is_sent = True
             return stored
         finally:
-            self._access.budget.release(tail_bytes)
+            self._resources.budget.release(tail_bytes)
             self._gathered.give_back(part, is_sent=is_sent)
 
     async def _finish_jobs(self, left_max: int) -> None:
@@ -287,7 +287,7 @@ class S3Sink:
         if len(self._state.tails) >= TAILS_MAX:
             await self._join_tails()
         body = b"".join(self._gathered.views())
-        tail = await put_tail(self._access, self._upload, self._state.offset, body)
+        tail = await put_tail(self._resources, self._upload, self._state.offset, body)
         self._gathered.drop()
         self._state = self._state.with_tail(tail)
         self._offset = self._state.offset
@@ -295,13 +295,13 @@ class S3Sink:
     async def _join_tails(self) -> None:
         """Replace the tails by one."""
         tails, count = self._state.tails, self._state.tail_bytes
-        if not self._access.budget.try_acquire(count):
+        if not self._resources.budget.try_acquire(count):
             return
         try:
             body = b"".join(await self._read_tails(tails))
-            joined = await put_tail(self._access, self._upload, self._state.parts_bytes, body)
+            joined = await put_tail(self._resources, self._upload, self._state.parts_bytes, body)
         finally:
-            self._access.budget.release(count)
+            self._resources.budget.release(count)
         self._discard_tails(tails)
         self._state = replace(self._state, tails=(joined,))
 
@@ -329,10 +329,10 @@ class S3Sink:
         if self._state.is_empty and not self._gathered.size and self._offset:
             return
         count = self._state.tail_bytes
-        if count and not self._access.budget.try_acquire(count):
+        if count and not self._resources.budget.try_acquire(count):
             await self._release_all()
             count = self._state.tail_bytes
-            await self._access.budget.acquire(count)
+            await self._resources.budget.acquire(count)
         making: asyncio.Future[None] | None = None
         try:
             rest = [*await self._read_tails(self._state.tails), *self._gathered.views()]
@@ -345,7 +345,7 @@ class S3Sink:
                 self._fail(StoreUnavailable("S3 did not answer before the end of the process"))
             raise
         finally:
-            self._access.budget.release(count)
+            self._resources.budget.release(count)
         self._gathered.drop()
         self._offset = total
         # More bytes reopen the object.
@@ -354,9 +354,9 @@ class S3Sink:
     async def _make_object(self, rest: Sequence[bytes | memoryview], total: int) -> None:
         state = self._state
         if not state.parts:
-            key = self._access.keys.new_attempt(self._upload)
+            key = self._resources.keys.new_attempt(self._upload)
             crc: int | None = await multipart.put_object(
-                self._client, key, rest, self._access.attributes.of_object(self._upload)
+                self._client, key, rest, self._resources.attributes.of_object(self._upload)
             )
             if state.multipart_id:
                 self._obsolete.append((state.key, state.multipart_id))

@@ -11,7 +11,7 @@ import pytest
 from tests.support.s3_faults import S3Faults, S3Mode
 from tusd_py.contracts.store import StoreUnavailable
 from tusd_py.storage.s3 import client as module
-from tusd_py.storage.s3.client import Refused, S3Account, S3Client
+from tusd_py.storage.s3.client import BucketConfig, Refused, S3Client
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -20,10 +20,10 @@ _BOUNDS = {"_ATTEMPTS": 2, "_CONNECT_SECONDS": 0.5, "_DELAY_SECONDS_MAX": 0.5, "
 
 
 def client_of(url: str) -> S3Client:
-    account = S3Account(
+    bucket_config = BucketConfig(
         bucket="b", endpoint_url=url, region="us-east-1", access_key="key", secret_key="secret", timeout_seconds=0.2
     )
-    return S3Client(account)
+    return S3Client(bucket_config)
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +119,7 @@ class Pages(S3Client):
     """Answers a listing with ``pages``, and then with the last one again and again."""
 
     def __init__(self, *pages: dict[str, Any]) -> None:
-        super().__init__(S3Account(bucket="b"))
+        super().__init__(BucketConfig(bucket="b"))
         self._pages = list(pages)
         self.asked: list[dict[str, Any]] = []
 

@@ -10,8 +10,9 @@ import pytest
 from tests.contracts.store import an_upload, append, read
 from tests.support.content import content
 from tests.support.fake_s3 import MADE_AT, FakeS3, FakeS3Store
+from tests.support.s3_recorder import recording_s3
 from tusd_py.contracts.store import BytesMissing, StoreUnavailable
-from tusd_py.storage.s3.client import MultipartMissing
+from tusd_py.storage.s3.client import MultipartMissing, ObjectMissing, S3Client
 
 pytestmark = pytest.mark.anyio
 
@@ -160,3 +161,18 @@ async def test_files_of_other_programs_stay(s3: FakeS3) -> None:
     await store.purge("report")
     assert sorted(s3.objects) == sorted(foreign)
     assert [ids async for ids in store.find_old(later)] == []
+
+
+async def test_completed_multipart_upload_without_a_code_of_its_own() -> None:
+    """Ceph answers NoSuchKey to a request for a multipart upload that is complete: it has ended, as NoSuchUpload says.
+
+    No other request is meant by it: an object that is missing is missing.
+    """
+    with recording_s3() as recorder:
+        recorder.refuse = lambda _: (404, "NoSuchKey")
+        client = S3Client(recorder.account())
+        with pytest.raises(MultipartMissing):
+            await client.call("list_parts", Key="k", UploadId="u")
+        with pytest.raises(ObjectMissing):
+            await client.call("upload_part_copy", Key="k", UploadId="u", PartNumber=1, CopySource="b/k")
+        await client.close()

@@ -1,4 +1,4 @@
-"""``S3Access``: the client, the memory budget and the layout that all uploads of one store share."""
+"""What all uploads of one S3 store share: the client, the memory budget and the layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tusd_py.threads import ThreadPool
 
 
 @dataclass(frozen=True, slots=True)
-class S3Access:
+class S3Resources:
     """The bucket, the memory, and how new uploads are laid out."""
 
     client: S3Client
