@@ -162,13 +162,13 @@ def test_prometheus_scrapes_every_server_with_the_name_of_the_rules() -> None:
 
 @dataclass
 class ProxiedUpload(PatientUpload):
-    """A client that tries again after 502 and 504, by which nginx says that a server has gone."""
+    """A client that tries again after 423 and 503, by which nginx says that a server has gone."""
 
     async def _step(self) -> bool:
         try:
             return await super()._step()
         except AssertionError:
-            if self.statuses[-1] not in (502, 504):
+            if self.statuses[-1] not in (423, 503):
                 raise
             return False
 
