@@ -15,7 +15,7 @@ import pytest
 from tests.support.client import create, patch_headers, request
 from tests.support.command import isolate, run
 from tests.support.content import MIB, content
-from tests.support.s3 import EVERY_KIND, S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, VERSITYGW, S3Server, running_s3
 from tests.support.server import RunningServer, start_server
 from tests.support.stacks import as_settings
 from tests.support.stored import head, upload_id
@@ -133,7 +133,12 @@ async def test_everything_that_can_be_wrong_in_a_bucket(
 
 
 def flip_byte(s3: S3Server, key: str) -> None:
-    """Change one byte of an object in the directory of the service."""
+    """Change one byte of an object, in the directory of the service if it has a file for each object."""
+    if s3.kind != VERSITYGW:
+        body = bytearray(s3.client().get_object(Bucket=BUCKET, Key=key)["Body"].read())
+        body[7] ^= 1
+        s3.client().put_object(Bucket=BUCKET, Key=key, Body=bytes(body))
+        return
     [path] = [path for path in s3.directory.rglob(key.rpartition("/")[2]) if path.is_file()]
     with path.open("r+b") as file:
         file.seek(7)
@@ -169,7 +174,8 @@ async def test_byte_that_flips_on_the_disk_of_the_service(
         [key] = bucket.keys(upload_id(good))
         bucket.client.put_object(Bucket=BUCKET, Key=key, Body=b"X" + DATA[1:], ChecksumAlgorithm="CRC64NVME")
         found = await asyncio.to_thread(findings, tmp_path, s3, "--checksums")
-        assert {name: each["problem"] for name, each in found.items()} == {upload_id(good): "mismatch"}
+        expected = {upload_id(good): "mismatch"} if s3.knows_checksums(BUCKET) else {}
+        assert {name: each["problem"] for name, each in found.items()} == expected
         for url in (half, bad_tail):
             assert 204 == (await request("PATCH", url, patch_headers(6 * MIB), DATA[6 * MIB :])).status
             assert DATA == (await request("GET", url, {})).body

@@ -15,7 +15,7 @@ import pytest
 from tests.support.client import TUS, Answer, create, patch_headers, request
 from tests.support.content import MIB, content
 from tests.support.grants import ALICE, BOB, made, start
-from tests.support.s3 import EVERY_KIND, S3Server, running_s3
+from tests.support.s3 import EVERY_KIND, RGW, S3Server, running_s3
 from tests.support.server import RunningServer, start_server
 
 # The S3 server takes minutes to compile.
@@ -168,7 +168,10 @@ async def test_attributes_and_key(s3: S3Server, tmp_path: Path, size: int) -> No
         shown = [found[name] for name in ("ContentType", "ContentDisposition", "CacheControl")]
         assert shown == ["text/csv", 'attachment; filename="a b.csv"', "max-age=60"]
         tags = client.get_object_tagging(Bucket=BUCKET, Key=key)["TagSet"]
-        assert {each["Key"]: each["Value"] for each in tags} == {"app": "tusd-py", "name": "a b.csv"}
+        # It ignores those of objects that are sent in parts, and a start warns of it (docs/s3.md).
+        ignored = s3.kind == RGW and size > 5 * MIB
+        expected = {} if ignored else {"app": "tusd-py", "name": "a b.csv"}
+        assert {each["Key"]: each["Value"] for each in tags} == expected
         got = await request("GET", url, TUS)
         assert (got.status, got.body == body) == (200, True)
         assert (await request("DELETE", url, TUS)).status == 204

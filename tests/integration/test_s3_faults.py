@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import PatientUpload, create, patch_headers, request
+from tests.support.command import run
 from tests.support.content import MIB, content
 from tests.support.s3 import EVERY_KIND, S3Server, running_s3
 from tests.support.s3_proxy import Break, S3Proxy, s3_proxy
@@ -112,12 +114,36 @@ async def test_completion_with_an_error_in_its_body(s3: S3Server, tmp_path: Path
 @pytest.mark.parametrize("operation", ["UploadPart", "PutObject"])
 async def test_byte_that_changes_on_its_way(s3: S3Server, tmp_path: Path, operation: str) -> None:
     """S3 refuses it because of the checksum, and it is sent again."""
+    if not s3.knows_checksums(BUCKET):
+        pytest.skip("it knows no checksums")
     body = content(3, LENGTH)
     async with faulty(s3, tmp_path) as one:
         one.proxy.breaks(operation, Break.CHANGED)
         url = await in_two_requests(one, body)
         assert one.proxy.broken == [operation]
         assert (await request("GET", url)).body == bytes(body)
+
+
+async def test_byte_that_changes_on_its_way_to_a_service_without_checksums(s3: S3Server, tmp_path: Path) -> None:
+    """That of a tail is found when the part is made, and the client sends it again; that of a part by reading only."""
+    if s3.knows_checksums(BUCKET):
+        pytest.skip("it refuses the byte")
+    body = content(3, LENGTH)
+    async with faulty(s3, tmp_path) as one:
+        one.proxy.breaks("PutObject", Break.CHANGED)
+        url = await create(one.server.url, LENGTH)
+        assert (await request("PATCH", url, patch_headers(0), body[: 6 * MIB])).status == 204
+        assert one.proxy.broken == ["PutObject"]
+        await PatientUpload(one.server.url, body, url=url, sent=LENGTH).run()
+        assert (await request("GET", url)).body == bytes(body)
+        one.proxy.breaks("UploadPart", Break.CHANGED)
+        wrong = await in_two_requests(one, body)
+        assert one.proxy.broken == ["PutObject", "UploadPart"]
+        assert (await request("GET", wrong)).body != bytes(body)
+        arguments = ("fsck", "--json", "--read", "--data-dir", str(one.server.data_dir))
+        found = await asyncio.to_thread(run, *arguments, **s3.settings(BUCKET))
+        problems = {each["upload_id"]: each["problem"] for each in map(json.loads, found.stdout.splitlines())}
+        assert problems == {upload_id(wrong): "mismatch"}, found.output
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.support.s3_services import ACCESS_KEY, SECRET_KEY, RadosGateway, S3Service, SeaweedFS, Versitygw
+from tusd_py.storage.s3.checksums import FIELD
 from tusd_py.storage.s3.client import BucketConfig
 
 _START_SECONDS = 120.0
@@ -92,6 +93,13 @@ class S3Server:
             aws_secret_access_key=self.secret_key,
             config=Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required"),
         )
+
+    def knows_checksums(self, bucket: str) -> bool:
+        """Whether it verifies and keeps the CRC-64/NVME of what it is sent (docs/s3.md)."""
+        client = self.client()
+        stored = client.put_object(Bucket=bucket, Key="probe", Body=b"", ChecksumAlgorithm="CRC64NVME")
+        client.delete_object(Bucket=bucket, Key="probe")
+        return FIELD in stored
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
