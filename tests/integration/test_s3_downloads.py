@@ -167,7 +167,7 @@ async def test_attributes_and_key(s3: S3Server, tmp_path: Path, size: int) -> No
         found = client.head_object(Bucket=BUCKET, Key=key)
         shown = [found[name] for name in ("ContentType", "ContentDisposition", "CacheControl")]
         assert shown == ["text/csv", 'attachment; filename="a b.csv"', "max-age=60"]
-        tags = client.get_object_tagging(Bucket=BUCKET, Key=key)["TagSet"]
+        tags = client.get_object_tagging(Bucket=BUCKET, Key=key).get("TagSet", ())
         # It ignores those of objects that are sent in parts, and a start warns of it (docs/s3.md).
         ignored = s3.kind == RGW and size > 5 * MIB
         expected = {} if ignored else {"app": "tusd-py", "name": "a b.csv"}

@@ -134,6 +134,8 @@ async def test_byte_that_changes_on_its_way_to_a_service_without_checksums(s3: S
         url = await create(one.server.url, LENGTH)
         assert (await request("PATCH", url, patch_headers(0), body[: 6 * MIB])).status == 204
         assert one.proxy.broken == ["PutObject"]
+        answer = await request("PATCH", url, patch_headers(6 * MIB), body[6 * MIB :])
+        assert (answer.status, b"ERR_BYTES_MISSING" in answer.body) == (500, True)
         await PatientUpload(one.server.url, body, url=url, sent=LENGTH).run()
         assert (await request("GET", url)).body == bytes(body)
         one.proxy.breaks("UploadPart", Break.CHANGED)
