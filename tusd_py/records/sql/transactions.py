@@ -240,9 +240,7 @@ def _together_or_apart(
     try:
         try:
             return transact(requests, False)
-        except connection.row_errors as error:
-            if len(requests) == 1:
-                return [connection.to_fault(error)]
+        except connection.row_errors:
             results = transact(requests, True)
             return [connection.to_fault(r) if isinstance(r, connection.row_errors) else r for r in results]
     except RecordsUnavailable as fault:

@@ -91,6 +91,13 @@ def test_a_plain_insertion_whose_row_exists_is_refused_alone(database: Database)
     assert [row[0] for row in database.rows()] == ["a", "b", "c"]
 
 
+def test_a_plain_insertion_that_is_alone_and_whose_row_exists_is_refused_as_any_other(database: Database) -> None:
+    """The error says what is wrong, also if nothing shares the transaction."""
+    database.writer.run_batch([database.plain(new_upload("a"))])
+    (result,) = database.writer.run_batch([database.plain(new_upload("a"))])
+    assert type(result) is RecordExists
+
+
 @pytest.mark.parametrize("upload", UPLOADS.values(), ids=UPLOADS)
 def test_an_ordinary_new_upload_is_plain(upload: Upload) -> None:
     """With or without bytes, an owner, a name or processing steps."""
