@@ -40,7 +40,9 @@ class InFiles:
         return {"PUBLISHING__DIRECTORY": str(self.target)}
 
     def stored(self) -> list[str]:
-        return sorted(path.name for path in (self.data_dir / "uploads").iterdir() if path.is_file())
+        # Not the mark by which the records know the directory again.
+        paths = (path for path in (self.data_dir / "uploads").iterdir() if path.name != ".store")
+        return sorted(path.name for path in paths if path.is_file())
 
     def published(self) -> dict[str, str]:
         paths = [path for path in self.target.rglob("*") if not path.is_dir()]
