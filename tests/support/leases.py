@@ -24,6 +24,8 @@ class Medium:
     #: Whether a call that fails has had its effect: its answer was lost.
     fails_after: bool = False
     is_down: bool = False
+    #: How long each of the next renewals takes to be answered, after its effect; none of those that follow.
+    renewal_delays_seconds: list[float] = field(default_factory=list)
 
 
 class FakeLeases:
@@ -56,6 +58,8 @@ class FakeLeases:
                 self._medium.leases[key] = owner, asyncio.get_running_loop().time() + seconds
             else:
                 lost.add(key)
+        if self._medium.renewal_delays_seconds:
+            await asyncio.sleep(self._medium.renewal_delays_seconds.pop(0))
         self._raise_if(fails)
         return lost
 

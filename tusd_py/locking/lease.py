@@ -25,6 +25,12 @@ POLL_SECONDS = 0.1
 YIELD_SECONDS = 0.02
 #: A holder that could not renew stops this part of the lease's time before its end.
 _MARGIN = 0.2
+#: An answer to a renewal is waited for this part of the lease's time, so that there is time for a few more attempts.
+_ATTEMPT = 1 / 6
+#: The pause after an attempt that failed.
+_RETRY = 1 / 30
+#: So many leases are renewed by one call: if its answer is late, those that were answered are renewed.
+_RENEWED_AT_ONCE = 500
 #: More leases than this are left to end by themselves while the medium cannot be reached.
 _UNRELEASED_MAX = 1000
 
@@ -228,35 +234,58 @@ class LeaseLocker:
             self._unreleased.pop(owner, None)
 
     async def _keep_renewing(self) -> None:
-        """Renew all leases every third of their time, as long as there are any."""
-        interval = self._lease_seconds / 3
+        """Renew all leases every third of their time, as long as there are any; sooner after a failure."""
+        loop = asyncio.get_running_loop()
+        delay = interval = self._lease_seconds / 3
+        pause = self._lease_seconds * _RETRY
         while self._held or self._unreleased:
-            await asyncio.sleep(interval)
-            if self._held:
-                await self._renew(interval)
+            await asyncio.sleep(delay)
+            began = loop.time()
+            is_renewed = await self._renew()
             if self._unreleased:
                 await self._release_unreleased()
+            # A round over many leases may take long.
+            delay = max(pause, began + interval - loop.time()) if is_renewed else pause
 
-    async def _renew(self, interval: float) -> None:
+    async def _renew(self) -> bool:
+        """Renew all leases, first those that end first; return whether all calls were answered in time."""
+        locks = sorted((lock for lock in self._held.values() if not lock.has_ended), key=lambda lock: lock.valid_until)
+        for start in range(0, len(locks), _RENEWED_AT_ONCE):
+            some = [lock for lock in locks[start : start + _RENEWED_AT_ONCE] if self._is_running(lock)]
+            if some and not await self._renew_some(some):
+                return False
+        return True
+
+    async def _renew_some(self, locks: list[LeaseLock]) -> bool:
+        """Renew the leases of ``locks``, of which the first ends first; return whether there was an answer in time."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        locks = [lock for lock in self._held.values() if not lock.has_ended]
+        margin = self._lease_seconds * _MARGIN
         try:
-            async with asyncio.timeout(interval):
+            # Not beyond the time at which the first holder has to stop.
+            async with asyncio.timeout_at(
+                max(began, min(began + self._lease_seconds * _ATTEMPT, locks[0].valid_until - margin))
+            ):
                 lost = await self._leases.renew([(lock.key, lock.owner) for lock in locks], self._lease_seconds)
         except (LocksUnavailable, TimeoutError) as error:
             log.warning("could not renew locks, retrying", extra={"reason": str(error) or "no answer"})
-            latest = loop.time() + interval + self._lease_seconds * _MARGIN
-            for lock in locks:
+            latest = loop.time() + self._lease_seconds * _RETRY + margin
+            for lock in list(self._held.values()):
                 if lock.valid_until < latest and not lock.has_ended:
                     lock.end(is_taken=False)
-            return
+            return False
         for lock in locks:
-            if lock.key not in lost:
+            if self._held.get(lock.key) is not lock:
+                self._release_later(lock.key, lock.owner)  # released meanwhile, and perhaps renewed after that
+            elif lock.key not in lost:
                 lock.valid_until = began + self._lease_seconds
-            elif self._held.get(lock.key) is lock:
+            elif not lock.has_ended:
                 log.warning("another server has taken the lock of an upload", extra={"upload": lock.key})
                 lock.end(is_taken=True)
+        return True
+
+    def _is_running(self, lock: LeaseLock) -> bool:
+        return self._held.get(lock.key) is lock and not lock.has_ended
 
     def _in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 #: How long Redis may take to answer.
 _ANSWER_SECONDS = 2.0
 _CONNECTIONS_MAX = 16
-#: Leases that are renewed with one message.
-_RENEWED_AT_ONCE = 500
 #: Messages under way; more are lost, as they may be.
 _SENDING_MAX = 1000
 _SUBSCRIBE_AGAIN_SECONDS = 0.2
@@ -101,21 +99,17 @@ class RedisLeases:
         return Taken(found == "abandoned") if found in ("", "abandoned") else Held(found)
 
     async def renew(self, owners: Collection[tuple[str, str]], seconds: float) -> set[str]:
-        lost: set[str] = set()
         todo = list(owners)
         try:
             # A pipeline runs a script by its hash only, and a server that has restarted has none.
             await self._redis.script_load(_RENEW)
-            for start in range(0, len(todo), _RENEWED_AT_ONCE):
-                some = todo[start : start + _RENEWED_AT_ONCE]
-                async with self._redis.pipeline(transaction=False) as pipeline:
-                    for key, owner in some:
-                        pipeline.evalsha(self._renew.sha, 1, _KEY.format(key), owner, str(int(seconds * 1000)))
-                    answers = await pipeline.execute()
-                lost |= {key for (key, _), answer in zip(some, answers, strict=True) if not answer}
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for key, owner in todo:
+                    pipeline.evalsha(self._renew.sha, 1, _KEY.format(key), owner, str(int(seconds * 1000)))
+                answers = await pipeline.execute()
         except (RedisError, OSError) as error:
             raise _unavailable(error) from error
-        return lost
+        return {key for (key, _), answer in zip(todo, answers, strict=True) if not answer}
 
     async def release(self, key: str, owner: str) -> None:
         try:

@@ -84,6 +84,48 @@ async def test_short_outage_ends_no_lock() -> None:
     await locker.close()
 
 
+@pytest.mark.parametrize("delay_seconds", [4.0, 6.0, 1000.0])
+async def test_renewal_that_is_not_answered_ends_no_lock(delay_seconds: float) -> None:
+    """There is time for another attempt before the lease ends."""
+    medium = Medium(renewal_delays_seconds=[0.0, delay_seconds])
+    locker = a_locker(medium)
+    lock = await locker.acquire("a", 1)
+    await asyncio.sleep(4 * LEASE_SECONDS)
+    assert not medium.renewal_delays_seconds, "it was slow"
+    assert not lock.has_ended
+    await lock.release()
+    await locker.close()
+
+
+async def test_slow_renewal_of_many_leases_ends_none_of_their_locks() -> None:
+    """Each answer counts when it comes: together they take longer than the time between two renewals."""
+    medium = Medium(renewal_delays_seconds=[2.0] * 12)
+    locker = a_locker(medium)
+    locks = [await locker.acquire(f"{number}", 1) for number in range(1800)]
+    await asyncio.sleep(4 * LEASE_SECONDS)
+    assert not medium.renewal_delays_seconds, "they were slow"
+    assert not any(lock.has_ended for lock in locks)
+    await asyncio.gather(*(lock.release() for lock in locks))
+    await locker.close()
+
+
+async def test_lock_that_is_released_during_its_renewal_leaves_no_lease() -> None:
+    """The medium may renew a lease after it has released it; then it is released again."""
+    medium = Medium()
+    locker, other = a_locker(medium), a_locker(medium)
+    lock = await locker.acquire("a", 1)
+    held = medium.leases["a"]
+    medium.renewal_delays_seconds = [1.0]
+    await asyncio.sleep(LEASE_SECONDS / 3 + 0.5)
+    assert not medium.renewal_delays_seconds, "the renewal is under way"
+    await lock.release()
+    medium.leases["a"] = held[0], asyncio.get_running_loop().time() + LEASE_SECONDS  # as a renewal that was overtaken
+    await asyncio.sleep(1)
+    assert await other.try_acquire("a") is not None
+    await locker.close()
+    await other.close()
+
+
 async def test_forgotten_lease_is_taken_again() -> None:
     """After the medium has lost everything, the holder has its lease again at the next renewal."""
     medium = Medium()
