@@ -117,8 +117,8 @@ class TestDiskStoreAtCustomPaths(TestDiskStore):
         await store.close()
 
     @pytest.mark.anyio
-    async def test_location_is_the_path_that_the_record_names(self, tmp_path: Path) -> None:
-        """At the path that the record names."""
+    async def test_location_is_an_absolute_path_named_by_the_id(self, tmp_path: Path) -> None:
+        """Here it is the path that the record names."""
         store = DiskStore(tmp_path / "bytes")
         upload = replace(an_upload(), storage={PATH: "p/x.pdf"})
         upload = await append(store, replace(upload, storage=await store.create(upload)), [b"x"])

@@ -27,12 +27,17 @@ pytestmark = pytest.mark.anyio
 
 
 def machine(directory: Path, url: str, name: str, **worker: object) -> Settings:
-    """The settings of a machine that shares nothing but the database."""
+    """The settings of a machine that shares the database and the uploads, and nothing else."""
+    data = directory / name / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    (directory / "uploads").mkdir(exist_ok=True)
+    if not (data / "uploads").exists():
+        (data / "uploads").symlink_to(directory / "uploads")
     return settings_of(directory / name / "data", records={"url": url}, **worker)
 
 
 async def test_job_of_another_machine_wakes_a_worker(tmp_path: Path) -> None:
-    """A job begins at once although its machine has no directory in common with the worker's; a poll takes longer."""
+    """A job begins at once although its machine wakes no worker through a directory; a poll takes longer."""
     url, began = empty_database(), dict[str, float]()
 
     async def note(context: JobContext) -> None:
@@ -80,7 +85,12 @@ async def test_four_machines_claim_each_job_once(tmp_path: Path) -> None:
 async def test_clock_of_a_machine_does_not_count(tmp_path: Path) -> None:
     """On a machine whose clock is an hour ahead, leases and due times are those of the database's clock."""
     url = empty_database()
-    environment = {**os.environ, "TUSD_PY_RECORDS__URL": url, "TUSD_PY_STORAGE__DATA_DIR": str(tmp_path / "data")}
+    settings = machine(tmp_path, url, "here")
+    environment = {
+        **os.environ,
+        "TUSD_PY_RECORDS__URL": url,
+        "TUSD_PY_STORAGE__DATA_DIR": str(tmp_path / "here" / "data"),
+    }
     done = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-c", _CLAIM_AN_HOUR_AHEAD],
@@ -90,7 +100,7 @@ async def test_clock_of_a_machine_does_not_count(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    async with job_queue_of(machine(tmp_path, url, "here")) as job_queue:
+    async with job_queue_of(settings) as job_queue:
         (leased,) = await job_queue.list_jobs(states=(JobState.RUNNING,), limit=9)
     assert timedelta(seconds=0) < leased.next_attempt_at - utc_now() < timedelta(seconds=61)
 

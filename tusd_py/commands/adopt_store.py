@@ -6,7 +6,7 @@ from tusd_py.commands.console import Config, DataDir, fail, say, settings_of
 
 
 def adopt_store(config: Config = None, data_dir: DataDir = None) -> None:
-    """Declare that the configured directory or bucket has the bytes of the recorded uploads.
+    """Declare that the configured store has the bytes of the recorded uploads.
 
     For bytes that were moved without their mark, and for a deliberate change of the store. Servers that use another
     store with this database, or this store with another database, refuse uploads from then on.

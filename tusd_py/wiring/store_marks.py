@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from tusd_py.contracts.store import Store, StoreUnavailable
-from tusd_py.contracts.store_marks import MarkedStore
+from tusd_py.contracts.records import RecordsError
+from tusd_py.contracts.store import Store, StoreError, StoreUnavailable
+from tusd_py.contracts.store_marks import ForeignStore, MarkedStore
 from tusd_py.records.sql.database import SqlDatabase
 from tusd_py.settings import Settings
 from tusd_py.uploads.store_mark import adopt_store, difference, verify_store
 from tusd_py.wiring.data_directory import upload_directory
 from tusd_py.wiring.databases import open_database, pending_migrations
 from tusd_py.wiring.stores import describe_bucket, make_store
+
+log = logging.getLogger(__name__)
 
 #: A server with a directory ends if it is refused; one with a bucket asks again at each request.
 _BUCKET_WAIT_SECONDS = 0.5
@@ -26,7 +30,7 @@ _COMPARE_SECONDS = 10.0
 async def guard_store(settings: Settings, store: Store, database: SqlDatabase | None) -> None:
     """Let ``store`` verify its mark. A directory is verified at once; a bucket, which may be away, before its use.
 
-    Raises ``OSError``, ``StoreUnavailable`` or ``RecordsError``.
+    A directory or database that cannot be used now is verified by the next probe. Raises ``ForeignStore``.
     """
     if database is None or settings.storage.kind == "memory":
         return
@@ -42,8 +46,14 @@ async def guard_store(settings: Settings, store: Store, database: SqlDatabase | 
         wait_seconds=_BUCKET_WAIT_SECONDS if is_bucket else _DIRECTORY_WAIT_SECONDS,
     )
     marked.guard(verify)
-    if not is_bucket:
+    if is_bucket:
+        return
+    try:
         await verify()
+    except ForeignStore:
+        raise
+    except (StoreError, RecordsError) as error:
+        log.warning("could not verify that the uploads are those of the database", extra={"reason": str(error)})
 
 
 def mark_problem(settings: Settings) -> str:

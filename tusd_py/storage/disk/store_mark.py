@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 
 from tusd_py.storage.disk.directory import SAFELY, UploadDirectory
 
@@ -25,9 +26,10 @@ def read_store_mark(directory: UploadDirectory) -> str:
 
 def write_store_mark(directory: UploadDirectory, mark: str) -> None:
     """Keep ``mark`` in place of any other one, durably. Raises ``OSError``."""
-    temporary = f"{_NAME}-{os.getpid()}"
+    # Not by the process id: in containers all processes that share the directory may have the same one.
+    temporary = f"{_NAME}-{secrets.token_hex(8)}"
     descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFELY, directory.file_mode, dir_fd=directory.descriptor
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, directory.file_mode, dir_fd=directory.descriptor
     )
     try:
         os.write(descriptor, f"{mark}\n".encode())
