@@ -59,9 +59,10 @@ def counted(server: RunningServer, name: str) -> int:
 def assert_zero_copy(server: RunningServer, is_zero_copy: bool) -> None:
     """More than a mebibyte was moved by zero-copy transfers, or nothing. Bodies are counted when their requests end.
 
-    Only the disk store has zero-copy transfers.
+    A store in S3 reads bodies of fast clients into the memory of whole parts, if there is room.
     """
-    is_zero_copy = is_zero_copy and server.is_on_disk
+    if is_zero_copy and not server.is_on_disk:
+        return
     deadline = time.monotonic() + 10
     while is_zero_copy and bytes_zero_copy(server) <= 1024 * 1024:
         assert time.monotonic() < deadline, "no zero-copy transfers"
