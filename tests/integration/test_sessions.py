@@ -124,7 +124,7 @@ async def test_chunks_in_any_order_and_in_parallel(server: RunningServer) -> Non
     late = await call(server, "PUT", f"/{session}/chunks/0", chunks[0])
     assert (late.status, content(late)["code"]) == (409, "ERR_SESSION_FINALIZED")
     # The chunks do not stay beside the file.
-    await eventually(lambda: len(list((server.data_dir / "uploads").glob("*"))) >= 1)
+    await eventually(lambda: [path.name for path in (server.data_dir / "uploads").glob("[!.]*")] == [session])
     listed = content(await request("GET", f"{server.root}/api/uploads/{session}/parts?limit=1000", {}))
     assert {each.get("status", "terminated") for each in listed["parts"]} <= {"terminated", "ready"}
 

@@ -18,7 +18,7 @@ def anyio_backend() -> object:
 
 
 async def test_units_a_second() -> None:
-    """The first is let through at once; after a pause nothing is made up for."""
+    """The first call does not wait. After a pause calls are no faster than before it."""
     loop = asyncio.get_running_loop()
     pace = Pace(10)
     for _ in range(3):

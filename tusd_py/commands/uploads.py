@@ -45,7 +45,9 @@ Statuses = Annotated[
 ]
 OfOwner = Annotated[
     str | None,
-    typer.Option("--owner", metavar="<owner>", help="Only uploads of this owner; an empty one means those of nobody."),
+    typer.Option(
+        "--owner", metavar="<owner>", help="Only uploads of this owner; an empty name selects uploads without an owner."
+    ),
 ]
 Named = Annotated[
     str,
