@@ -18,6 +18,8 @@ _CLOSED_MIN = 100
 _SETTLE_SECONDS = 3.0
 #: A release takes about 10 ms of the event loop: clients that connect and disconnect must not cause more of them.
 _INTERVAL_SECONDS = 10.0
+#: The caller goes on after this time: the threads may be busy.
+_WAIT_SECONDS = 1.0
 
 
 class MemoryRelease:
@@ -43,6 +45,10 @@ class MemoryRelease:
 
 
 async def release_memory() -> None:
-    """Return what can be returned. The objects that were there at the start are not looked at (``tuning``)."""
+    """Return what can be returned; wait for it a second at most.
+
+    The objects that were there at the start are not looked at (``tuning``).
+    """
     gc.collect()
-    await asyncio.get_running_loop().run_in_executor(cpu_threads, tuning.trim)
+    trimming = asyncio.get_running_loop().run_in_executor(cpu_threads, tuning.trim)
+    await asyncio.wait([trimming], timeout=_WAIT_SECONDS)

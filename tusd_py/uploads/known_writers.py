@@ -10,7 +10,7 @@ WRITERS_MAX = 10_000
 
 
 class KnownWriters:
-    """Remembers who has created or changed an upload.
+    """Remembers which principals have created or changed uploads.
 
     It decides only whether the lock may be requested before the record is read, which decides on the request.
     """
